@@ -1,7 +1,7 @@
 """CLIP in one file: tokenizer, attention, vision transformer, ResNet, contrastive loss, the nine published models.
 
 Radford et al. 2021, "Learning Transferable Visual Models from Natural Language Supervision", arXiv 2103.00020.
-"Section", "Figure" and "Table" below are that paper's. Parameter names and shapes are those of OpenAI's released weights.
+"Section", "Figure" and "Table" below are that paper's. Parameter names and shapes are OpenAI's, so their weights fit.
 
 Letters in shape comments: B batch, T tokens, D width, H heads (or height, where there are no heads), W width of the
 image, C channels, P patch size, R resolution, E joint embedding.
@@ -10,7 +10,7 @@ import html
 import math
 import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -20,9 +20,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-# ------------------------------------------------------------------------------------------------------------------
-# Text in: a lower-cased byte pair encoding (Section 2.4; Sennrich et al. 2016)
-# ------------------------------------------------------------------------------------------------------------------
+# ---- Text in: a lower-cased byte pair encoding (Section 2.4; Sennrich et al. 2016) -----------------------------------
 
 # Every byte gets one printable character, so that merges can be written to a text file: printable ones stand for
 # themselves, the other 68 are shifted up behind U+0100. The order of this table is the order of the first 256 ids.
@@ -49,12 +47,9 @@ def merge(parts, pair):
     """["a", "b", "a", "b"], ("a", "b") -> ["ab", "ab"]: join each occurrence of the pair, from the left."""
     out, i = [], 0
     while i < len(parts):
-        if i + 1 < len(parts) and (parts[i], parts[i + 1]) == pair:
-            out.append(parts[i] + parts[i + 1])
-            i += 2
-        else:
-            out.append(parts[i])
-            i += 1
+        n = 2 if tuple(parts[i:i + 2]) == pair else 1
+        out.append("".join(parts[i:i + n]))
+        i += n
     return out
 
 
@@ -131,62 +126,55 @@ class Tokenizer:
         text = "".join(self.vocab[i] for i in ids)
         return bytes(UNBYTES[c] for c in text).decode("utf-8", "replace").replace("</w>", " ")
 
-    def __call__(self, texts, context_length=77, truncate=False):
+    def __call__(self, texts, context_length=77, truncate=False, pad=True):
         """A string or B of them -> LongTensor (B, context_length): start, ids, end, zeros (Section 2.4).
 
-        Raises ValueError for a text that is too long, unless truncate, which cuts it and keeps the end token."""
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        out = torch.zeros(len(texts), context_length, dtype=torch.long)
-        for row, text in zip(out, texts):
-            ids = [self.sot, *self.encode(text), self.eot]
+        Without pad it is only as wide as the longest text. Raises ValueError for a text that is too long, unless
+        truncate, which cuts it and keeps the end token."""
+        rows = [[self.sot, *self.encode(text), self.eot] for text in ([texts] if isinstance(texts, str) else texts)]
+        for i, ids in enumerate(rows):
+            if len(ids) > context_length and not truncate:
+                raise ValueError(f"a text of {len(ids)} tokens, start and end included, is longer than the context of "
+                                 f"{context_length}; shorten it or pass truncate=True")
             if len(ids) > context_length:
-                if not truncate:
-                    raise ValueError(f"text of {len(ids)} tokens, start and end included, is longer than the context "
-                                     f"of {context_length}: shorten it or pass truncate=True: {text[:60]!r}")
-                ids = ids[:context_length - 1] + [self.eot]
-            row[:len(ids)] = torch.tensor(ids)
-        return out
+                rows[i] = ids[:context_length - 1] + [self.eot]
+        width = context_length if pad else max(map(len, rows), default=0)
+        rows = [ids + [0] * (width - len(ids)) for ids in rows]
+        return torch.tensor(rows, dtype=torch.long).view(len(rows), width)  # (B, width)
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Images in: OpenAI's preprocessing
-# ------------------------------------------------------------------------------------------------------------------
+# ---- Images in: OpenAI's preprocessing -------------------------------------------------------------------------------
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the red, green and blue levels (0 to 1) of CLIP's training images
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def open_image(path):
-    """A picture file -> PIL image, fully read; whatever is wrong with it becomes a one-line ValueError."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not a readable picture ({error})") from None
+def crop_square(image, resolution):
+    """PIL image of any mode and size -> RGB image (R, R): short side to R, centre crop, then RGB.
 
-
-def preprocess(image, resolution):
-    """PIL image of any mode and size -> float32 (3, R, R): short side to R, centre crop, RGB, normalised.
-
-    The conversion to RGB comes last, as in OpenAI's code: a palette image is resized by nearest neighbour, and
-    transparent pixels keep the colour that lies hidden in them."""
+    In this order, as in OpenAI's code, a palette image is resized by nearest neighbour."""
     w, h = image.size
     w, h = (resolution, int(resolution * h / w)) if w <= h else (int(resolution * w / h), resolution)
     if w * h > Image.MAX_IMAGE_PIXELS:
         raise ValueError(f"a picture of {image.size[0]} x {image.size[1]} is too narrow to resize; crop it first")
     image = image.resize((w, h), Image.Resampling.BICUBIC)
     left, top = round((w - resolution) / 2), round((h - resolution) / 2)
-    image = image.crop((left, top, left + resolution, top + resolution)).convert("RGB")
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255  # (3, R, R)
-    return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)  # (3, R, R)
+    return image.crop((left, top, left + resolution, top + resolution)).convert("RGB")
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Transformer (Vaswani et al. 2017, in the pre-LayerNorm form of Radford et al. 2019), for text and for images
-# ------------------------------------------------------------------------------------------------------------------
+def normalize(pixels):
+    """Levels from 0 to 1, (..., 3, H, W) -> zero mean and unit variance, for CLIP's training images."""
+    mean, std = (torch.tensor(x, device=pixels.device).view(3, 1, 1) for x in (MEAN, STD))  # (3, 1, 1)
+    return (pixels - mean) / std
+
+
+def preprocess(image, resolution):
+    """PIL image of any mode and size -> float32 (3, R, R), normalised, equal to OpenAI's to the last bit."""
+    pixels = torch.from_numpy(np.array(crop_square(image, resolution))).permute(2, 0, 1)  # (3, R, R)
+    return normalize(pixels / 255)
+
+
+# ---- Transformer (Vaswani et al. 2017, in the pre-LayerNorm form of Radford et al. 2019), for text and for images ----
 
 
 class QuickGELU(nn.Module):
@@ -231,10 +219,8 @@ class ResidualAttentionBlock(nn.Module):
         super().__init__()
         self.attn = Attention(width, causal)
         self.ln_1 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential()
-        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
-        self.mlp.add_module("gelu", gelu())
-        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(OrderedDict(c_fc=nn.Linear(width, 4 * width), gelu=gelu(),
+                                             c_proj=nn.Linear(4 * width, width)))
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, x):
@@ -286,9 +272,7 @@ class VisionTransformer(nn.Module):
         return self.ln_post(x[:, 0]) @ self.proj  # (B, E), from the class token
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Modified ResNet (Section 2.4): ResNet-D (He et al. 2019), anti-aliased (Zhang 2019), attention in place of the mean
-# ------------------------------------------------------------------------------------------------------------------
+# ---- Modified ResNet (Section 2.4): ResNet-D (He et al. 2019), anti-aliased (Zhang 2019), attention for pooling ------
 
 
 class Bottleneck(nn.Module):
@@ -308,10 +292,9 @@ class Bottleneck(nn.Module):
         self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.downsample = None
         if stride > 1 or channels != 4 * planes:  # "0" and "1" are the released weights' names
-            self.downsample = nn.Sequential()
-            self.downsample.add_module("-1", nn.AvgPool2d(stride))
-            self.downsample.add_module("0", nn.Conv2d(channels, 4 * planes, 1, bias=False))
-            self.downsample.add_module("1", nn.BatchNorm2d(4 * planes))
+            self.downsample = nn.Sequential(OrderedDict([("-1", nn.AvgPool2d(stride)),
+                                                         ("0", nn.Conv2d(channels, 4 * planes, 1, bias=False)),
+                                                         ("1", nn.BatchNorm2d(4 * planes))]))
 
     def forward(self, x):
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -374,9 +357,7 @@ class ModifiedResNet(nn.Module):
         return self.attnpool(x)
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# CLIP: two towers, one space (Section 2.3, Figure 3)
-# ------------------------------------------------------------------------------------------------------------------
+# ---- CLIP: two towers, one space (Section 2.3, Figure 3) -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -412,6 +393,9 @@ CONFIGS = {
     "ViT-B/16":       CLIPConfig(512, 224, 12, 768, 16, 512),
     "ViT-L/14":       CLIPConfig(768, 224, 24, 1024, 14, 768),
     "ViT-L/14@336px": CLIPConfig(768, 336, 24, 1024, 14, 768),
+    # ours, for train_tiny.py, which puts in the size of the vocabulary that it learns
+    "tiny-RN":        CLIPConfig(128, 48, (1, 1, 1, 1), 16, None, 128, 1, 32, 2048),
+    "tiny-ViT":       CLIPConfig(128, 48, 3, 128, 8, 128, 1, 32, 2048),
 }
 
 
@@ -435,11 +419,10 @@ class CLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # the paper's t: logits are times exp(t)
         self.eot_token = c.vocab_size - 1
         self.initialize_text()
-        for module in self.modules():
-            if isinstance(module, Blocks):
-                module.checkpointing = checkpointing
-            if isinstance(module, nn.BatchNorm2d) and checkpointing:
-                module.momentum = 1 - math.sqrt(0.9)  # run twice a step, this moves the averages as 0.1 does once
+        for blocks in (module for module in self.modules() if isinstance(module, Blocks)):
+            blocks.checkpointing = checkpointing
+            for norm in (module for module in blocks.modules() if isinstance(module, nn.BatchNorm2d) and checkpointing):
+                norm.momentum = 1 - math.sqrt(0.9)  # run twice a step, this moves the averages as 0.1 does once
 
     def initialize_text(self):
         """The text encoder's own rule, GPT-2's with widths in it. All else is set where it is made."""
@@ -494,9 +477,7 @@ def contrastive_loss(image_features, text_features, logit_scale):
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Files
-# ------------------------------------------------------------------------------------------------------------------
+# ---- Files -----------------------------------------------------------------------------------------------------------
 
 
 def write(path, content):
@@ -524,8 +505,11 @@ def load(path, device="cpu"):
         raise FileNotFoundError(f"{path}: no such checkpoint; `python train_tiny.py` makes one")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-        model = CLIP(CLIPConfig(**content["config"]))
+        model, tokenizer = CLIP(CLIPConfig(**content["config"])), Tokenizer(content["merges"])
         model.load_state_dict(content["state_dict"])
     except Exception as error:  # torch.load raises many kinds
-        raise ValueError(f"{path}: not a checkpoint of this program ({str(error).splitlines()[0]})") from None
-    return model.to(device).eval(), Tokenizer(content["merges"])
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path}: not a checkpoint of this program ({reason})") from None
+    if len(tokenizer.vocab) != model.config.vocab_size:
+        raise ValueError(f"{path}: {len(tokenizer.vocab)} tokens for a model of {model.config.vocab_size}")
+    return model.to(device).eval(), tokenizer
