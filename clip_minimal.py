@@ -154,9 +154,12 @@ def crop_square(image, resolution):
 
     In this order, as in OpenAI's code, a palette image is resized by nearest neighbour."""
     w, h = image.size
+    spare = min(w, h) * max(0, (max(w, h) // min(w, h) - 100) // 2)  # of a ribbon, ends that would be cut off anyway
+    if spare:  # else its resized copy would fill the memory
+        x, y = (spare, 0) if w > h else (0, spare)
+        image = image.crop((x, y, w - x, h - y))
+        w, h = image.size
     w, h = (resolution, int(resolution * h / w)) if w <= h else (int(resolution * w / h), resolution)
-    if w * h > Image.MAX_IMAGE_PIXELS:
-        raise ValueError(f"a picture of {image.size[0]} x {image.size[1]} is too narrow to resize; crop it first")
     image = image.resize((w, h), Image.Resampling.BICUBIC)
     left, top = round((w - resolution) / 2), round((h - resolution) / 2)
     return image.crop((left, top, left + resolution, top + resolution)).convert("RGB")

@@ -1,5 +1,18 @@
-"""Lets the tests import clip_minimal.py from the folder above, from wherever pytest is started."""
+"""Lets the tests import the three files from the folder above, and leaves slow tests to `pytest -m slow`."""
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes minutes; runs with -m slow only")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.option.markexpr:
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="slow; runs with -m slow"))

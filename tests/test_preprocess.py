@@ -1,0 +1,151 @@
+"""Opening pictures and turning them into what the image encoder reads, as OpenAI's transform with Pillow does."""
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clip_minimal import preprocess
+from zeroshot import open_image
+
+GOLDENS = Path(__file__).parent / "goldens"
+GOLDEN = json.loads((GOLDENS / "preprocess.json").read_text())["images"]
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
+STD = np.array([0.26862954, 0.26130258, 0.27577711])
+GRADIENT = np.add.outer(np.arange(12), 2 * np.arange(12)).astype(np.uint8)
+
+
+def levels(x):
+    """Normalised (3, R, R) -> the uint8 picture (R, R, 3) that it came from."""
+    return np.round((x.double().permute(1, 2, 0).numpy() * STD + MEAN) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("resolution", [32, 224])
+@pytest.mark.parametrize("name", GOLDEN)
+def test_equals_openai(name, resolution):
+    """RGB, grey, palette and transparent pictures, landscape and portrait, up and down in size, to the last level."""
+    golden = np.load(GOLDENS / "preprocess.npz")
+    image = Image.open(GOLDENS / GOLDEN[name]["file"])
+    assert image.mode == GOLDEN[name]["mode"] and list(image.size) == GOLDEN[name]["size"]
+    x = preprocess(image, resolution)
+    assert x.shape == (3, resolution, resolution) and x.dtype == torch.float32
+    expected = GOLDEN[name][f"n{resolution}"]
+    assert hashlib.sha256(levels(x).tobytes()).hexdigest() == expected["rgb_uint8_sha256"]
+    assert abs(x.double().mean() - expected["mean"]) < 1e-5 and abs(x.double().std() - expected["std"]) < 1e-3
+    if resolution == 32:
+        np.testing.assert_allclose(x, golden[f"{name}/n32"], atol=1e-5)
+    else:
+        np.testing.assert_allclose(x[:, 7::14, 7::14], golden[f"{name}/n224_grid"], atol=1e-5)
+
+
+def test_black_and_white_by_hand():
+    black, white = preprocess(Image.new("RGB", (4, 4)), 4), preprocess(Image.new("RGB", (4, 4), "white"), 4)
+    np.testing.assert_allclose(black[:, 0, 0], [-1.792263, -1.752097, -1.480220], atol=1e-5)
+    np.testing.assert_allclose(white[:, 3, 3], [1.930336, 2.074884, 2.145897], atol=1e-5)
+
+
+@pytest.mark.parametrize("extra, first", [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 2), (6, 3), (7, 4)])
+def test_centre_crop_rounds_half_to_even(extra, first):
+    """A picture of 8 x (8 + extra) needs no resizing; its crop starts at round(extra / 2)."""
+    ramp = np.repeat(np.arange(8 + extra, dtype=np.uint8)[:, None], 8, axis=1)
+    assert levels(preprocess(Image.fromarray(ramp), 8))[:, 0, 0].tolist() == list(range(first, first + 8))
+    assert levels(preprocess(Image.fromarray(ramp.T.copy()), 8))[0, :, 0].tolist() == list(range(first, first + 8))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB",
+                                  "I", "F", "I;16"])
+def test_a_picture_of_one_colour_keeps_it_in_every_mode(mode):
+    """Resizing and cropping change nothing about one colour, so only the conversion to RGB is left."""
+    colour = {1: 100, 2: (100, 255), 3: (100, 50, 200), 4: (100, 50, 200, 255)}[Image.getmodebands(mode)]
+    image = Image.new(mode, (9, 7), colour)
+    got = levels(preprocess(image, 6))
+    assert (got == np.array(image.convert("RGB").getpixel((0, 0)))).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB",
+                                  "I", "F", "I;16"])
+def test_noise_in_every_mode_is_finite(mode):
+    size = len(Image.new(mode, (12, 10)).tobytes())
+    noise = np.random.default_rng(0).integers(0, 120, size, dtype=np.uint8).tobytes()  # below 128: no NaN among the F
+    x = preprocess(Image.frombytes(mode, (12, 10), noise), 8)
+    assert x.shape == (3, 8, 8) and x.isfinite().all()
+
+
+# ---- Files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif", "tiff"])
+def test_open_image_reads_the_whole_file(tmp_path, suffix):
+    path = tmp_path / f"picture.{suffix}"
+    Image.fromarray(GRADIENT).save(path)
+    image = open_image(path)
+    path.unlink()
+    np.testing.assert_allclose(np.array(image.convert("L")), GRADIENT, atol=3 if suffix == "jpg" else 0)
+
+
+def test_open_image_puts_transparent_pictures_on_white(tmp_path):
+    """Opaque, half and fully transparent: 0.5 x 100 + 0.5 x 255 is 177.5 (alpha 128 is a little more than half)."""
+    path = tmp_path / "picture.png"
+    rgba = Image.fromarray(np.array([[[100, 0, 40, 255], [100, 0, 40, 128], [100, 0, 40, 0]]], dtype=np.uint8))
+    rgba.save(path)
+    assert np.array(open_image(path).convert("RGB")).tolist() == [[[100, 0, 40], [177, 127, 147], [255, 255, 255]]]
+    rgba.convert("LA").save(path)
+    grey = rgba.convert("L").getpixel((0, 0))
+    assert np.array(open_image(path).convert("L")).tolist() == [[grey, (grey * 128 + 255 * 127) // 255, 255]]
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([9, 8, 7, 60, 50, 40])
+    palette.putpixel((1, 0), 1)
+    palette.save(path, transparency=0)
+    assert np.array(open_image(path).convert("RGB")).tolist() == [[[255, 255, 255], [60, 50, 40]]]
+
+
+@pytest.mark.parametrize("content", ["truncated", "empty", "text", "directory", "huge"])
+def test_unreadable_picture_is_one_line_that_names_the_file(tmp_path, monkeypatch, content):
+    path = tmp_path / "picture.png"
+    Image.fromarray(GRADIENT).resize((64, 64)).save(path)
+    if content == "truncated":
+        path.write_bytes(path.read_bytes()[:100])
+    elif content in ("empty", "text"):
+        path.write_text("" if content == "empty" else "no picture\n")
+    elif content == "directory":
+        path.unlink()
+        path.mkdir()
+    else:  # to Pillow, more than twice the limit is an attack
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 3)
+    with pytest.raises(ValueError, match=re.escape(str(path))) as error:
+        open_image(path)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_picture_is_one_line_that_names_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none.png"))) as error:
+        open_image(tmp_path / "none.png")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("size, off", [((1, 3000), 0), ((3000, 1), 0), ((2, 3001), 0), ((3001, 6), 2), ((7, 3001), 2)])
+def test_ribbon_is_treated_as_if_it_were_resized_whole(size, off):
+    """At most `off` of 255 levels away: 0 where the short side divides R times the long one, so that no length is
+    rounded."""
+    noise = np.random.default_rng(0).integers(256, size=(size[1], size[0], 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    w, h = (32, int(32 * size[1] / size[0])) if size[0] < size[1] else (int(32 * size[0] / size[1]), 32)
+    left, top = round((w - 32) / 2), round((h - 32) / 2)
+    whole = np.asarray(image.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + 32, top + 32)))
+    assert np.abs(levels(preprocess(image, 32)).astype(int) - whole).max() <= off
+
+
+def test_long_ribbon_does_not_fill_the_memory():
+    """Resized whole, its copy would take 100 GB."""
+    assert preprocess(Image.new("L", (1, 2_000_000), 255), 224).min() > 1.9
+
+
+def test_preprocess_leaves_the_picture_as_it_was():
+    image = Image.fromarray(GRADIENT).convert("RGBA")
+    before = image.tobytes()
+    preprocess(image, 8)
+    assert image.tobytes() == before and image.mode == "RGBA"
