@@ -1,0 +1,248 @@
+"""The training loop and its command line: the right updates, nothing lost, nothing silent."""
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+import train_tiny
+import zeroshot
+from clip_minimal import CLIP, CONFIGS, Tokenizer, contrastive_loss, load
+from train_tiny import World, learning_rate, main, make_optimizer, train
+
+
+def tiny(name="tiny-RN", data=None, seed=0):
+    """A model of the default shape and the tokenizer of its world."""
+    tokenizer = Tokenizer.train((data or World()).texts()[:500], 700)
+    torch.manual_seed(seed)
+    return CLIP(dataclasses.replace(CONFIGS[name], vocab_size=len(tokenizer.vocab))), tokenizer
+
+
+def same(a, b):
+    return all(torch.equal(x, b[key]) for key, x in a.items())
+
+
+# ---- The loop --------------------------------------------------------------------------------------------------------
+
+
+def test_learning_rate_by_hand():
+    """Warm-up over 10 steps to the peak, half of it half-way down, a cosine to zero."""
+    rates = [learning_rate(step, 110, 2.0, 10) for step in range(110)]
+    assert rates[0] == pytest.approx(0.2) and rates[9] == pytest.approx(2.0) and rates[10] == pytest.approx(2.0)
+    assert rates[60] == pytest.approx(1.0) and rates[35] == pytest.approx(1 + math.cos(math.pi / 4))
+    assert 0 < rates[-1] < 0.001
+
+
+@pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
+def test_gains_biases_and_the_scale_do_not_decay(name):
+    """Section 2.5, and the text encoder's own learning rate: told by the parameters' names alone."""
+    model, _ = tiny(name)
+    groups = make_optimizer(model, 1e-3, 0.3).param_groups
+    seen = {id(p): (group["weight_decay"], group["factor"]) for group in groups for p in group["params"]}
+    assert len(seen) == len(list(model.parameters())) == sum(len(group["params"]) for group in groups)
+    for key, parameter in model.named_parameters():
+        gain = key.endswith("bias") or key in ("logit_scale", "visual.class_embedding") or any(
+            f".{norm}.weight" in f".{key}" for norm in ("bn1", "bn2", "bn3", "downsample.1", "ln_1", "ln_2", "ln_pre",
+                                                        "ln_post", "ln_final"))
+        image = key.startswith("visual.") or key == "logit_scale"
+        assert seen[id(parameter)] == (0.0 if gain else 0.3, 1.0 if image else train_tiny.TEXT_LR), key
+
+
+def test_two_steps_equal_adamw_written_out():
+    """Loss, gradient and update of the loop against the formulas of Loshchilov and Hutter 2019, in plain tensors."""
+    world = World()
+    model, tokenizer = tiny()
+    reference, _ = tiny()
+    history = train(world, model, tokenizer, steps=2, batch_size=16, lr=1e-3, weight_decay=0.3, warmup=4, every=1)
+    means, squares = {}, {}
+    for step in range(2):
+        images, captions = world.batch(step, 16)
+        I = F.normalize(reference.train().encode_image(images), dim=-1)
+        T = F.normalize(reference.encode_text(tokenizer(captions, 32)), dim=-1)
+        logits = reference.logit_scale.exp() * I @ T.T
+        loss = -(logits.log_softmax(0).diag().mean() + logits.log_softmax(1).diag().mean()) / 2
+        assert history[step]["loss"] == pytest.approx(loss.item(), abs=1e-4)
+        reference.zero_grad()
+        loss.backward()
+        for key, p in reference.named_parameters():
+            rate = 1e-3 * (step + 1) / 4 * (1 if key.startswith("visual") or key == "logit_scale" else train_tiny.TEXT_LR)
+            means[key] = 0.9 * means.get(key, 0) + 0.1 * p.grad
+            squares[key] = 0.98 * squares.get(key, 0) + 0.02 * p.grad ** 2
+            update = means[key] / (1 - 0.9 ** (step + 1)) / ((squares[key] / (1 - 0.98 ** (step + 1))).sqrt() + 1e-6)
+            p.data -= rate * (update + (0.3 if p.ndim > 1 else 0) * p.data)
+    for (key, p), q in zip(model.named_parameters(), reference.parameters()):
+        bound = 1e-3 * (1 if key.startswith("visual") else train_tiny.TEXT_LR)  # Adam's sign is chance where g is 0
+        assert (p - q).abs().mean() < 0.02 * bound and (p - q).abs().max() <= 2 * bound, key
+
+
+@pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
+def test_it_learns(name):
+    """Sixty steps on eight fixed pairs: from a guess to all of them told apart."""
+    images, captions = World().examples(8)
+
+    class Fixed:
+        batch = staticmethod(lambda step, n: (images, captions))
+        evaluate = staticmethod(lambda model, tokenizer, n: {})
+
+    model, tokenizer = tiny(name)
+    history = train(Fixed, model, tokenizer, steps=60, batch_size=8, every=20, lr=1e-3)
+    assert history[0]["loss"] > 0.5 and history[-1]["loss"] < 0.05
+
+
+def test_scale_is_clamped_in_training():
+    model, tokenizer = tiny()
+    model.logit_scale.data.fill_(math.log(500))
+    history = train(World(), model, tokenizer, steps=2, batch_size=8, every=1)
+    assert history[0]["scale"] == pytest.approx(100, abs=1e-3) and history[1]["scale"] <= 100.001
+
+
+def test_bfloat16_stays_near_float32_and_keeps_float32_weights():
+    losses = []
+    for bfloat16 in (False, True):
+        model, tokenizer = tiny()
+        losses.append(train(World(), model, tokenizer, steps=1, batch_size=32, every=1, bfloat16=bfloat16)[0]["loss"])
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], abs=0.05)
+
+
+def test_resumed_run_equals_the_whole_one():
+    """To the last bit: weights, running statistics, history."""
+    whole, tokenizer = tiny()
+    rows = train(World(), whole, tokenizer, steps=4, batch_size=16, every=2)
+    kept = []
+
+    def keep(state):  # what a file would hold
+        kept.append({key: [dict(row) for row in value] if key == "history" else
+                     {k: v.clone() if torch.is_tensor(v) else v for k, v in value.items()} if key == "model" else value
+                     for key, value in state.items()})
+
+    half, _ = tiny()
+
+    class Interrupted(World):
+        def batch(self, step, n):
+            if step == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().batch(step, n)
+
+    before = signal.getsignal(signal.SIGINT)
+    assert train(Interrupted(), half, tokenizer, steps=4, batch_size=16, every=2, keep=keep)[-1]["step"] == 2
+    assert signal.getsignal(signal.SIGINT) is before and kept[-1]["step"] == 2
+    rest, _ = tiny(seed=5)
+    again = train(World(), rest, tokenizer, steps=4, batch_size=16, every=2, state=kept[-1])
+    assert same(whole.state_dict(), rest.state_dict())
+    for a, b in zip(rows, again, strict=True):
+        assert {**a, "images_per_second": 0} == {**b, "images_per_second": 0}
+
+
+@pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
+def test_no_tensor_is_made_on_the_wrong_device(name):
+    """A step on the device that has shapes and no numbers: as on a GPU, mixing it with the CPU is an error."""
+    _, tokenizer = tiny()
+    images, captions = World(device="meta").batch(0, 8)
+    model = CLIP(CONFIGS[name]).to("meta")
+    tokens = tokenizer(captions, 32).to("meta")
+    loss = contrastive_loss(model.encode_image(images), model.encode_text(tokens), model.logit_scale)
+    loss.backward()
+    model.clamp_logit_scale()
+    assert {p.grad.device.type for p in model.parameters()} == {images.device.type} == {"meta"}
+    weights = zeroshot.zero_shot_classifier(model, tokenizer, ["a", "b"])
+    assert zeroshot.classify(model, zeroshot.encode_images(model, images), weights).device.type == "meta"
+
+
+# ---- The command line ------------------------------------------------------------------------------------------------
+
+
+def test_run_from_start_to_demo(tmp_path, capsys):
+    """All the files that the last line promises; what they hold is what was printed."""
+    out = tmp_path / "run"
+    assert main(["--out", str(out), "--steps", "3", "--batch-size", "16", "--seed", "3"]) == 0
+    printed = capsys.readouterr().out
+    log = json.loads((out / "log.json").read_text())
+    assert log["settings"]["seed"] == 3 and log["history"][-1]["step"] == 3
+    for name, (value, chance) in log["results"].items():
+        assert f"{name:20}{value:7.1%}   chance {chance:.1%}" in printed
+        assert 0 <= value <= 1 and 0 < chance < 1
+    assert {"objects", "colours", "counts", "places", "relations", "image to text R@1"} <= set(log["results"])
+    model, tokenizer = load(out / "clip.pt")
+    repeated = World(3).evaluate(model, tokenizer)
+    assert repeated["colours"] == pytest.approx(tuple(log["results"]["colours"]), abs=0.002)
+    for name in ("curves.png", "similarity.png"):
+        assert np.asarray(Image.open(out / name).convert("L")).std() > 10, name
+    assert main(["--demo", "--out", str(out)]) == 0
+    assert "1200 labels" in capsys.readouterr().out and (out / "demo.png").exists()
+
+
+def test_show_draws_the_contact_sheet(tmp_path):
+    assert main(["--show", "--out", str(tmp_path)]) == 0
+    assert np.asarray(Image.open(tmp_path / "show.png").convert("L")).std() > 10
+
+
+def test_ctrl_c_keeps_the_run_and_resume_ends_as_if_it_had_not_happened(tmp_path):
+    """A real process, stopped by a real signal."""
+    command = [sys.executable, str(Path(train_tiny.__file__)), "--batch-size", "8", "--steps", "120", "--out"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert main([*command[2:], str(whole)]) == 0
+    process = subprocess.Popen([*command, str(broken)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("tiny-RN on ") and process.stdout.readline().startswith("step    50/120")
+    process.send_signal(signal.SIGINT)
+    printed = process.stdout.read()
+    assert process.wait() == 130 and "python train_tiny.py --resume --out" in printed
+    assert main(["--resume", "--out", str(broken)]) == 0
+    assert same(load(whole / "clip.pt")[0].state_dict(), load(broken / "clip.pt")[0].state_dict())
+
+
+def test_own_pictures_from_names(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    for i in range(30):
+        Image.new("RGB", (60, 60), (8 * i, 0, 0)).save(tmp_path / f"data/shade_{chr(97 + i % 26)}{i}.png")
+    for i in range(12):
+        (tmp_path / f"data/bad_{i}.png").write_text("no picture")
+    out = tmp_path / "run"
+    argv = ["--data", str(tmp_path / "data"), "--captions-from-names", "--out", str(out), "--steps", "2"]
+    assert main(argv) == 0
+    printed, errors = capsys.readouterr()
+    assert "27 images to train on with 27 captions, 3 held out" in printed and "image to text R@1" in printed
+    assert json.loads((out / "log.json").read_text())["settings"]["batch_size"] == 27
+    assert errors.count("left out: ") == 11 and len((out / "left_out.txt").read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["--resume"], "state.pt: no interrupted run to go on with"),
+    (["--demo"], "clip.pt: no such checkpoint"),
+    (["--data", "gone"], "gone: no such folder"),
+])
+def test_one_line_says_what_is_wrong(tmp_path, capsys, argv, message):
+    assert main([*argv, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("argv, message", [(["--batch-size", "1"], "at least 2"), (["--steps", "0"], "at least 2"),
+                                           (["--model", "RN51"], "invalid choice")])
+def test_settings_that_cannot_be(capsys, argv, message):
+    with pytest.raises(SystemExit) as exit:
+        main(argv)
+    assert exit.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_help_shows_examples(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--help"])
+    assert exit.value.code == 0 and capsys.readouterr().out.count("python train_tiny.py ") >= 6
+
+
+@pytest.mark.slow
+def test_default_training_learns(tmp_path):
+    """The first 300 steps of the default run: far above chance on pairs never seen."""
+    assert main(["--out", str(tmp_path), "--steps", "300"]) == 0
+    results = json.loads((tmp_path / "log.json").read_text())["results"]
+    assert results["objects"][0] > 0.1 and results["colours"][0] > 0.4 and results["image to text R@1"][0] > 0.1

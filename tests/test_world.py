@@ -1,0 +1,178 @@
+"""The pictogram world: what a caption says is what its image shows, and held-out pairs stay out."""
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from train_tiny import (BACKGROUNDS, COLOURS, COUNTS, EVERYTHING, KINDS, MENTIONS, OBJECTS, PLACES, RELATIONS, SIZES,
+                        World, article, plural, render)
+
+NAMES = {name: i for i, name in enumerate(OBJECTS)} | {plural(name): i for i, name in enumerate(OBJECTS)}
+NOUN = re.compile(rf"\b(?:({'|'.join(COLOURS)}) )?({'|'.join(sorted(NAMES, key=len, reverse=True))})\b")
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+def nouns(caption):
+    """The (colour or None, object) numbers that a caption names, read with a parser of its own."""
+    return [(list(COLOURS).index(c) if c else None, NAMES[name]) for c, name in NOUN.findall(caption)]
+
+
+def shown(scenes):
+    """Which of a scene's four sprites are drawn, (n, 4)."""
+    return np.arange(4) < scenes["count"][:, None]
+
+
+def grounds(scenes):
+    """The scenes without their sprites, (n, 3, 48, 48)."""
+    upper, lower = torch.tensor(list(BACKGROUNDS.values()))[scenes["background"]].unbind(1)
+    down = torch.arange(48)[:, None] / 47
+    return ((upper[:, :, None, None] * (1 - down) + lower[:, :, None, None] * down) / 255).expand(-1, -1, 48, 48)
+
+
+def test_size_of_the_world(world):
+    assert len(OBJECTS) >= 96 and len(set(OBJECTS.values())) == len(OBJECTS) and len(COLOURS) == 12
+    assert world.held_out.sum() == len(OBJECTS) * 12 / 12, "a twelfth of the pairs"
+    assert (world.held_out.sum(1) == 1).all() and (world.held_out.sum(0) >= 8).all(), "spread over objects and colours"
+
+
+def test_every_glyph_is_in_the_font_and_unlike_every_other():
+    masks = render(OBJECTS.values()).flatten(1)
+    missing = render("\uffff").flatten()
+    distance = torch.cdist(masks, torch.cat([masks, missing[None]]))
+    assert distance[~torch.eye(*distance.shape, dtype=bool)].min() > 2
+
+
+def test_same_seed_and_step_same_batch_whatever_came_before(world):
+    images, captions = world.batch(3, 32)
+    world.batch(4, 32)
+    again, same = World().batch(3, 32)
+    assert torch.equal(images, again) and captions == same
+    for other in (World(seed=1).batch(3, 32), world.batch(4, 32)):
+        assert not torch.equal(images, other[0]) and captions != other[1]
+
+
+def test_held_out_pairs_are_neither_drawn_nor_named_in_training(world):
+    objects, colours, named = set(), set(), set()
+    for step in range(60):
+        rng = world.rng(0, step)
+        scenes = world.scenes(rng, 256)
+        mask = shown(scenes)
+        assert not world.held_out[scenes["object"], scenes["colour"]][mask].any()
+        objects |= set(scenes["object"][mask])
+        colours |= set(scenes["colour"][mask])
+        for caption in world.captions(scenes, rng):
+            for colour, name in nouns(caption):
+                assert colour is None or not world.held_out[name, colour], caption
+                named.add(name)
+    assert objects == named == set(range(len(OBJECTS))) and colours == set(range(12)), "each is trained on"
+    for caption in world.texts():
+        assert not any(world.held_out[name, colour] for colour, name in nouns(caption) if colour is not None), caption
+
+
+def test_evaluation_shows_held_out_pairs_only_and_all_of_them(world):
+    scenes = world.scenes(world.rng(1), 4000, held_out=True)
+    pairs = set(zip(scenes["object"][shown(scenes)], scenes["colour"][shown(scenes)]))
+    assert pairs == set(zip(*np.nonzero(world.held_out)))
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_captions_say_what_the_scene_is(world, kind, held_out):
+    scenes = world.scenes(world.rng(5), 400, kind, held_out)
+    for full in (False, True):
+        for i, caption in enumerate(world.captions(scenes, world.rng(6), EVERYTHING if full else MENTIONS)):
+            told = nouns(caption)
+            assert [name for _, name in told] == scenes["object"][i, :len(told)].tolist(), caption
+            assert len(told) == (2 if kind == "related" else 1)
+            for j, (colour, _) in enumerate(told):
+                assert colour == scenes["colour"][i, j] or (colour is None and not full), caption
+            for words, value in ((BACKGROUNDS, "background"), (PLACES, "place"), (RELATIONS, "relation")):
+                said = {k for k, word in enumerate(words) if re.search(rf"(^|[ ,]){word}($|[ ,])", caption)}
+                wanted = {"background": full, "place": kind == "placed", "relation": kind == "related"}[value]
+                assert said == {scenes[value][i]} or (not said and not wanted), caption
+            assert [k for k, word in enumerate(COUNTS, 1) if re.search(rf"\b{word} ", caption)] == (
+                [scenes["count"][i]] if kind == "counted" else []), caption
+            size = re.search("small|large", caption)
+            assert size is None or (kind == "single" and size[0] == list(SIZES)[scenes["size"][i]]), caption
+            assert not re.search(r"\ba [aeiou]|\ban [^aeiou]|  ", caption), caption
+
+
+def test_relations_and_places_are_where_the_caption_says(world):
+    scenes = world.scenes(world.rng(7), 500, "related")
+    step = scenes["centre"][:, 0] - scenes["centre"][:, 1]
+    for name, sign in {"to the left of": -1, "to the right of": 1, "above": -1, "below": 1}.items():
+        axis = 0 if name.startswith("to") else 1
+        of = scenes["relation"] == list(RELATIONS).index(name)
+        assert (sign * step[of, axis] > 15).all() and (abs(step[of, 1 - axis]) < 15).all(), name
+    scenes = world.scenes(world.rng(8), 500, "placed")
+    column, row = (scenes["centre"][:, 0] // 16).T
+    for i, place in enumerate(PLACES):
+        of = scenes["place"] == i
+        assert (column[of] == (0 if "left" in place else 2 if "right" in place else 1)).all(), place
+        assert (row[of] == (0 if "top" in place else 2 if "bottom" in place else 1)).all(), place
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_cut_off_and_nothing_overlaps(world, kind):
+    scenes = world.scenes(world.rng(9), 300, kind)
+    images, empty = world.draw(scenes), grounds(scenes)
+    changed = (images - empty).abs().amax(1) > 0.004
+    border = torch.ones(48, 48, dtype=bool)
+    border[1:-1, 1:-1] = False
+    assert not changed[:, border].any()
+    covered = 0
+    for sprite in range(4):  # each sprite alone, moved to the front
+        order = [sprite, *(j for j in range(4) if j != sprite)]
+        alone = {key: value[:, order] if value.ndim > 1 else value for key, value in scenes.items()}
+        alone["count"] = np.ones_like(scenes["count"])
+        painted = (world.draw(alone) - empty).abs().amax(1) > 0.05
+        covered = covered + (painted & torch.from_numpy(scenes["count"] > sprite)[:, None, None]).int()
+    assert covered.max() == 1 and (covered.amax((1, 2)) == 1).all()
+
+
+def test_objects_have_their_colour_and_stand_out(world):
+    scenes = world.scenes(world.rng(10), 500, "single")
+    scenes["object"][:] = list(OBJECTS).index("square")
+    images, empty = world.draw(scenes), grounds(scenes)
+    for image, ground, (x, y), c in zip(images, empty, scenes["centre"][:, 0].round().astype(int), scenes["colour"][:, 0]):
+        paint = torch.tensor(list(COLOURS.values())[c]) / 255
+        assert (image[:, y, x] - paint).abs().max() < 0.1
+        assert (ground[:, y, x] - image[:, y, x]).norm() > 0.2
+
+
+def test_draw_is_bilinear_sampling_of_the_masks(world):
+    scenes = world.scenes(world.rng(11), 3, "related")
+    fast = world.draw(scenes).numpy()
+    masks = world.masks.numpy()[:, 0]
+    for i in range(3):
+        upper, lower = (np.array(edge) / 255 for edge in list(BACKGROUNDS.values())[scenes["background"][i]])
+        slow = np.empty((3, 48, 48))
+        for y in range(48):
+            for x in range(48):
+                level = upper + (lower - upper) * y / 47
+                for j in range(2):
+                    u, v = ((np.array([x, y]) + 0.5 - scenes["centre"][i, j]) * 30 / scenes["side"][i, j]) + 15.5
+                    a, b = int(np.floor(u)), int(np.floor(v))
+                    alpha = sum(masks[scenes["object"][i, j], q, p] * (1 - abs(u - p)) * (1 - abs(v - q))
+                                for p in (a, a + 1) for q in (b, b + 1) if 0 <= p < 32 and 0 <= q < 32)
+                    paint = np.array(list(COLOURS.values())[scenes["colour"][i, j]]) / 255 + scenes["shade"][i, j]
+                    level = level + alpha * (paint - level)
+                slow[:, y, x] = level
+        assert abs(fast[i] - slow.clip(0, 1)).max() < 1e-4
+
+
+def test_articles_and_plurals():
+    assert [article(word) for word in ("umbrella", "red umbrella")] == ["an umbrella", "a red umbrella"]
+    assert [plural(word) for word in ("star", "cross", "snowman", "pair of scissors", "teacup")] == [
+        "stars", "crosses", "snowmen", "pairs of scissors", "teacups"]
+
+
+def test_examples_are_true_pairs_of_held_out_scenes(world):
+    images, captions = world.examples(12)
+    assert images.shape == (12, 3, 48, 48) and len(set(captions)) == 12
+    assert all(world.held_out[name, colour] for caption in captions for colour, name in nouns(caption))
