@@ -2,7 +2,6 @@
 
 Radford et al. 2021, "Learning Transferable Visual Models from Natural Language Supervision", arXiv 2103.00020.
 "Section", "Figure" and "Table" below are that paper's. Parameter names and shapes are OpenAI's, so their weights fit.
-
 Letters in shape comments: B batch, T tokens, D width, H heads (or height, where there are no heads), W width of the
 image, C channels, P patch size, R resolution, E joint embedding.
 """
@@ -64,9 +63,8 @@ class Tokenizer:
 
     def __init__(self, merges):
         self.merges = [tuple(pair) for pair in merges]
-        alphabet = list(BYTES.values())
-        self.vocab = alphabet + [c + "</w>" for c in alphabet] + [a + b for a, b in self.merges]
-        self.vocab += ["<|startoftext|>", "<|endoftext|>"]
+        self.vocab = [*BYTES.values(), *(c + "</w>" for c in BYTES.values()), *(a + b for a, b in self.merges),
+                      "<|startoftext|>", "<|endoftext|>"]
         self.ids = {token: i for i, token in enumerate(self.vocab)}
         self.ranks = {pair: i for i, pair in enumerate(self.merges)}
         self.sot, self.eot = len(self.vocab) - 2, len(self.vocab) - 1
@@ -74,10 +72,8 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts, vocab_size):
-        """Learn vocab_size - 514 merges from texts: join the most frequent pair of neighbours, again and again.
-
-        Fewer where the texts run out of pairs. Of equally frequent pairs the alphabetically first is joined, so that
-        the order of the texts does not matter."""
+        """Learn vocab_size - 514 merges, or as many as there are: join the most frequent pair of neighbours, again and
+        again; of equally frequent ones the alphabetically first, so that the order of the texts does not matter."""
         if vocab_size < 514:
             raise ValueError(f"vocab_size is {vocab_size}; 512 byte tokens and 2 specials need at least 514")
         counts = Counter(word for text in texts for word in _WORD.findall(clean(text)))
@@ -114,12 +110,9 @@ class Tokenizer:
 
     def encode(self, text):
         """A string -> its list of ids, without start and end."""
-        out = []
-        for word in _WORD.findall(clean(text)):
-            if word not in self.cache:
-                self.cache[word] = self._bpe(word)
-            out += self.cache[word]
-        return out
+        words = _WORD.findall(clean(text))
+        self.cache.update((word, self._bpe(word)) for word in words if word not in self.cache)
+        return [i for word in words for i in self.cache[word]]
 
     def decode(self, ids):
         """Ids -> lower-case text with one space behind each word; bytes that are no UTF-8 become U+FFFD."""
@@ -154,11 +147,9 @@ def crop_square(image, resolution):
 
     In this order, as in OpenAI's code, a palette image is resized by nearest neighbour."""
     w, h = image.size
-    spare = min(w, h) * max(0, (max(w, h) // min(w, h) - 100) // 2)  # of a ribbon, ends that would be cut off anyway
-    if spare:  # else its resized copy would fill the memory
-        x, y = (spare, 0) if w > h else (0, spare)
-        image = image.crop((x, y, w - x, h - y))
-        w, h = image.size
+    if max(w, h) > 100 * min(w, h):  # the ends of a ribbon go first: a resized copy of it all would fill the memory
+        x, y = ((side // min(w, h) - 100) // 2 * min(w, h) if side > min(w, h) else 0 for side in (w, h))
+        image, w, h = image.crop((x, y, w - x, h - y)), w - 2 * x, h - 2 * y
     w, h = (resolution, int(resolution * h / w)) if w <= h else (int(resolution * w / h), resolution)
     image = image.resize((w, h), Image.Resampling.BICUBIC)
     left, top = round((w - resolution) / 2), round((h - resolution) / 2)
@@ -257,16 +248,16 @@ class Transformer(nn.Module):
 class VisionTransformer(nn.Module):
     """Dosovitskiy et al. 2020, with one more LayerNorm before the blocks (Section 2.4). (B, 3, R, R) -> (B, E)."""
 
-    def __init__(self, resolution, patch_size, width, layers, embed_dim, gelu):
+    def __init__(self, config, gelu):
         super().__init__()
-        scale = width ** -0.5
-        self.conv1 = nn.Conv2d(3, width, patch_size, stride=patch_size, bias=False)
+        width, P, scale = config.vision_width, config.vision_patch_size, config.vision_width ** -0.5
+        self.conv1 = nn.Conv2d(3, width, P, stride=P, bias=False)
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
-        self.positional_embedding = nn.Parameter(scale * torch.randn((resolution // patch_size) ** 2 + 1, width))
+        self.positional_embedding = nn.Parameter(scale * torch.randn((config.image_resolution // P) ** 2 + 1, width))
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = Transformer(width, layers, False, gelu)
+        self.transformer = Transformer(width, config.vision_layers, False, gelu)
         self.ln_post = nn.LayerNorm(width)
-        self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
+        self.proj = nn.Parameter(scale * torch.randn(width, config.embed_dim))
 
     def forward(self, x):
         x = self.conv1(x).flatten(2).transpose(1, 2)  # (B, T, D): R/P x R/P patches, row by row
@@ -314,17 +305,14 @@ class AttentionPool2d(nn.Module):
         super().__init__()
         self.heads = channels // 64
         self.positional_embedding = nn.Parameter(torch.randn(side ** 2 + 1, channels) / channels ** 0.5)
-        self.k_proj = nn.Linear(channels, channels)
-        self.q_proj = nn.Linear(channels, channels)
-        self.v_proj = nn.Linear(channels, channels)
+        self.k_proj, self.q_proj, self.v_proj = (nn.Linear(channels, channels) for _ in range(3))
         self.c_proj = nn.Linear(channels, embed_dim)
         for layer in (self.q_proj, self.k_proj, self.v_proj, self.c_proj):
             nn.init.normal_(layer.weight, std=channels ** -0.5)
 
     def forward(self, x):
         x = x.flatten(2).transpose(1, 2)  # (B, HW, C)
-        x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1)  # (B, 1 + HW, C)
-        x = x + self.positional_embedding
+        x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positional_embedding  # (B, 1 + HW, C)
         q, k, v = self.q_proj(x[:, :1]), self.k_proj(x), self.v_proj(x)  # (B, 1, C), (B, 1 + HW, C) twice
         q, k, v = (t.unflatten(-1, (self.heads, 64)).transpose(1, 2) for t in (q, k, v))  # (B, H, 1 or 1 + HW, 64)
         x = F.scaled_dot_product_attention(q, k, v).flatten(1)  # (B, C)
@@ -334,8 +322,9 @@ class AttentionPool2d(nn.Module):
 class ModifiedResNet(nn.Module):
     """A stem of three convolutions, four stages of bottlenecks, attention pooling. (B, 3, R, R) -> (B, E)."""
 
-    def __init__(self, resolution, width, layers, embed_dim):
+    def __init__(self, config):
         super().__init__()
+        width = config.vision_width
         self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width // 2)
         self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
@@ -343,13 +332,13 @@ class ModifiedResNet(nn.Module):
         self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(width)
         channels = width
-        for i, blocks in enumerate(layers):  # strides 1, 2, 2, 2
+        for i, blocks in enumerate(config.vision_layers):  # strides 1, 2, 2, 2
             planes, stride = width * 2 ** i, 1 if i == 0 else 2
             stage = [Bottleneck(channels, planes, stride)]
             stage += [Bottleneck(4 * planes, planes, 1) for _ in range(blocks - 1)]
             setattr(self, f"layer{i + 1}", Blocks(*stage))
             channels = 4 * planes
-        self.attnpool = AttentionPool2d(resolution // 32, channels, embed_dim)
+        self.attnpool = AttentionPool2d(config.image_resolution // 32, channels, config.embed_dim)
 
     def forward(self, x):
         x = F.relu(self.bn1(self.conv1(x)))  # (B, D/2, R/2, R/2)
@@ -379,10 +368,9 @@ class CLIPConfig:
     quick_gelu: bool = True
 
     def __post_init__(self):
-        for name, width in (("transformer", self.transformer_width),
-                            ("vision", self.vision_width * (1 if self.vision_patch_size else 32))):
+        for width in (self.transformer_width, self.vision_width * (1 if self.vision_patch_size else 32)):
             if width < 64 or width % 64:
-                raise ValueError(f"{name} width is {width}; heads are 64 wide, so it must be a multiple of 64")
+                raise ValueError(f"a width of {width} can't be cut into heads, which are 64 wide: make it a multiple")
 
 
 CONFIGS = {
@@ -396,8 +384,7 @@ CONFIGS = {
     "ViT-B/16":       CLIPConfig(512, 224, 12, 768, 16, 512),
     "ViT-L/14":       CLIPConfig(768, 224, 24, 1024, 14, 768),
     "ViT-L/14@336px": CLIPConfig(768, 336, 24, 1024, 14, 768),
-    # ours, for train_tiny.py, which puts in the size of the vocabulary that it learns
-    "tiny-RN":        CLIPConfig(128, 48, (1, 1, 1, 1), 16, None, 128, 1, 32, 2048),
+    "tiny-RN":        CLIPConfig(128, 48, (1, 1, 1, 1), 16, None, 128, 1, 32, 2048),  # ours, for train_tiny.py
     "tiny-ViT":       CLIPConfig(128, 48, 3, 128, 8, 128, 1, 32, 2048),
 }
 
@@ -409,11 +396,7 @@ class CLIP(nn.Module):
         super().__init__()
         self.config = c = config
         gelu = QuickGELU if c.quick_gelu else nn.GELU
-        if c.vision_patch_size is None:
-            self.visual = ModifiedResNet(c.image_resolution, c.vision_width, c.vision_layers, c.embed_dim)
-        else:
-            self.visual = VisionTransformer(c.image_resolution, c.vision_patch_size, c.vision_width, c.vision_layers,
-                                            c.embed_dim, gelu)
+        self.visual = ModifiedResNet(c) if c.vision_patch_size is None else VisionTransformer(c, gelu)
         self.transformer = Transformer(c.transformer_width, c.transformer_layers, True, gelu)
         self.token_embedding = nn.Embedding(c.vocab_size, c.transformer_width)
         self.positional_embedding = nn.Parameter(torch.empty(c.context_length, c.transformer_width))
@@ -473,8 +456,7 @@ def contrastive_loss(image_features, text_features, logit_scale):
     if len(image_features) < 2:
         raise ValueError("a batch of one pair has no wrong caption to tell from the right one: its loss is 0 whatever "
                          "the features, so nothing is learned; use at least two pairs")
-    I_e = F.normalize(image_features, dim=-1)
-    T_e = F.normalize(text_features, dim=-1)
+    I_e, T_e = F.normalize(image_features, dim=-1), F.normalize(text_features, dim=-1)
     logits = logit_scale.exp() * I_e @ T_e.T  # (B, B)
     labels = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
@@ -509,10 +491,10 @@ def load(path, device="cpu"):
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         model, tokenizer = CLIP(CLIPConfig(**content["config"])), Tokenizer(content["merges"])
+        if len(tokenizer.vocab) != model.config.vocab_size:
+            raise ValueError(f"{len(tokenizer.vocab)} tokens for a model of {model.config.vocab_size}")
         model.load_state_dict(content["state_dict"])
     except Exception as error:  # torch.load raises many kinds
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{path}: not a checkpoint of this program ({reason})") from None
-    if len(tokenizer.vocab) != model.config.vocab_size:
-        raise ValueError(f"{path}: {len(tokenizer.vocab)} tokens for a model of {model.config.vocab_size}")
     return model.to(device).eval(), tokenizer

@@ -14,7 +14,6 @@ import dataclasses
 import json
 import math
 import platform
-import re
 import signal
 import sys
 import time
@@ -80,9 +79,10 @@ def article(phrase):
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
-def plural(name):
-    """"cross" -> "crosses"."""
-    return PLURALS.get(name) or name + ("es" if name.endswith(("s", "x", "ch")) else "s")
+def counted(count, name):
+    """2, "cross" -> "two crosses"."""
+    plural = PLURALS.get(name) or name + ("es" if name.endswith(("s", "x", "ch")) else "s")
+    return f"{COUNTS[count - 1]} {name if count == 1 else plural}"
 
 
 def render(glyphs, size=32, font=FONT):
@@ -105,7 +105,7 @@ class World:
     training caption says it. Zero-shot accuracy is measured on them alone."""
 
     resolution = 48
-    names_first = 250  # steps
+    names_until = 1000  # until this step every other batch names its objects and says nothing else, see `batch`
 
     def __init__(self, seed=0, device="cpu"):
         self.seed, self.device = seed, device
@@ -162,8 +162,9 @@ class World:
         upper, lower = self.backgrounds[torch.from_numpy(scenes["background"]).to(self.device)].unbind(1)  # (n, 3)
         image = torch.lerp(upper[:, :, None, None], lower[:, :, None, None], down).repeat(1, 1, 1, R)  # (n, 3, R, R)
         row, sprite = np.nonzero(np.arange(4) < scenes["count"][:, None])
-        obj, colour, centre, side, shade = (torch.from_numpy(scenes[key][row, sprite]).to(self.device)
-                                            for key in ("object", "colour", "centre", "side", "shade"))
+        obj, colour = (torch.from_numpy(scenes[key][row, sprite]).to(self.device) for key in ("object", "colour"))
+        centre, side, shade = (torch.from_numpy(scenes[key][row, sprite]).float().to(self.device)
+                               for key in ("centre", "side", "shade"))
         row = torch.from_numpy(row).to(self.device)
         # The affine map from image to mask coordinates, both from -1 to 1; 30 of a mask's 32 pixels hold the glyph.
         theta = torch.zeros(len(row), 2, 3, device=self.device)
@@ -171,7 +172,7 @@ class World:
         theta[:, :, 2] = (1 - centre / 24) * theta[:, :1, 0]
         grid = F.affine_grid(theta, (len(row), 1, R, R), align_corners=False)
         alpha = F.grid_sample(self.masks[obj], grid, align_corners=False)  # (sprites, 1, R, R)
-        paint = (self.colours[colour] + shade).float()[:, :, None, None]  # (sprites, 3, 1, 1)
+        paint = (self.colours[colour] + shade)[:, :, None, None]  # (sprites, 3, 1, 1)
         return image.index_add(0, row, alpha * (paint - image[row])).clamp(0, 1)
 
     def captions(self, scenes, rng, mentions=MENTIONS):
@@ -183,15 +184,12 @@ class World:
             kind, count = lists["kind"][i], lists["count"][i]
 
             def noun(j):
-                words = []
-                if kind == 0 and chance[0] < mentions["size"]:
-                    words.append(list(SIZES)[lists["size"][i]])
-                if chance[1] < mentions["colour"]:
-                    words.append(colours[lists["colour"][i][j]])
+                size = list(SIZES)[lists["size"][i]] if kind == 0 and chance[0] < mentions["size"] else ""
+                colour = colours[lists["colour"][i][j]] if chance[1] < mentions["colour"] else ""
                 name = objects[lists["object"][i][j]]
-                words.append(plural(name) if kind == 2 and count > 1 else name)
-                phrase = " ".join(filter(None, words))
-                return f"{COUNTS[count - 1]} {phrase}" if kind == 2 else article(phrase)
+                number, name = counted(count, name).split(" ", 1) if kind == 2 else ("", name)
+                phrase = " ".join(filter(None, (number, size, colour, name)))
+                return phrase if kind == 2 else article(phrase)
 
             caption = noun(0)
             if kind == 1:
@@ -206,10 +204,13 @@ class World:
         return captions
 
     def batch(self, step, n):
-        """Training pairs of one step -> normalised images (n, 3, R, R) on the device, n captions."""
-        rng = self.rng(0, step)
-        scenes = self.scenes(rng, n, "single" if step < self.names_first else None)
-        return normalize(self.draw(scenes)), self.captions(scenes, rng, NAMES_ONLY if step < self.names_first else MENTIONS)
+        """Training pairs of one step -> normalised images (n, 3, R, R) on the device, n captions.
+
+        The loss learns what tells the pairs of a batch apart, and no more. Where colours and backgrounds do, a hundred
+        names come slowly; where names do, colours come slowly: so the first batches take turns."""
+        rng, names_only = self.rng(0, step), step < self.names_until and step % 2 == 0
+        scenes = self.scenes(rng, n, "single" if names_only else None)
+        return normalize(self.draw(scenes)), self.captions(scenes, rng, NAMES_ONLY if names_only else MENTIONS)
 
     def texts(self):
         """Captions for the tokenizer to learn from."""
@@ -222,92 +223,38 @@ class World:
 
     def evaluate(self, model, tokenizer, n=2000):
         """Zero-shot accuracy and retrieval on held-out colour x object pairs -> {name: (value, chance)}."""
-        def draw(kind, n, step):
+        def draw(kind, step, n=n):
             scenes = self.scenes(self.rng(1, step), n, kind, held_out=True)
             return scenes, zeroshot.encode_images(model, normalize(self.draw(scenes)))
 
-        names, some = [article(name) for name in OBJECTS], list(OBJECTS)[::4]
+        def classifier(classnames, templates):
+            return zeroshot.zero_shot_classifier(model, tokenizer, classnames, templates)
+
+        names, some, results = [article(name) for name in OBJECTS], list(OBJECTS)[::4], {}
         things = [article(name) + " {}" for name in some]
-        tasks = {  # name: kind of scene, label, class names, templates
-            "objects": ("single", "object", names, ["{}", *(f"{{}} {where}" for where in BACKGROUNDS)]),
-            "colours": ("single", "colour", list(COLOURS), [f"a {{}} {name}" for name in some]),
-            "backgrounds": ("single", "background", list(BACKGROUNDS), things),
-            "counts": ("counted", "count", COUNTS, [f"{{}} {plural(name)}" for name in some]),
-            "places": ("placed", "place", PLACES, things)}
-        results = {}
-        for name, (kind, label, classnames, templates) in tasks.items():
-            scenes, features = draw(kind, n, list(KINDS).index(kind))
-            labels = torch.from_numpy(scenes[label]).reshape(n, -1)[:, 0] - int(label == "count")  # (n,)
-            weights = zeroshot.zero_shot_classifier(model, tokenizer, classnames, templates)
-            results[name] = zeroshot.accuracy((features @ weights).cpu(), labels), 1 / len(classnames)
-        scenes, features = draw("related", n, 3)  # which of the four relations, the two objects being told
+        numbers = sum(classifier([counted(count, name) for count in (1, 2, 3, 4)], ["{}"]) for name in some)  # (E, 4)
+        for name, kind, label, weights in (
+                ("objects", "single", "object", classifier(names, ["{}", *(f"{{}} {where}" for where in BACKGROUNDS)])),
+                ("colours", "single", "colour", classifier(COLOURS, [f"a {{}} {name}" for name in some])),
+                ("backgrounds", "single", "background", classifier(BACKGROUNDS, things)),
+                ("places", "placed", "place", classifier(PLACES, things)),
+                ("counts", "counted", "count", F.normalize(numbers, dim=0))):
+            scenes, features = draw(kind, list(KINDS).index(kind))
+            labels = torch.from_numpy(scenes[label].reshape(n, -1)[:, 0]) - int(label == "count")  # (n,)
+            results[name] = zeroshot.accuracy((features @ weights).cpu(), labels), 1 / weights.shape[1]
+        scenes, features = draw("related", 3)  # which of the four relations, where the two objects are told
         texts = [f"{names[a]} {relation} {names[b]}" for a, b in scenes["object"][:, :2] for relation in RELATIONS]
         texts = zeroshot.encode_texts(model, tokenizer, texts).unflatten(0, (n, 4))  # (n, 4, E)
-        scores = (texts @ features[:, :, None])[:, :, 0]  # (n, 4)
+        scores = (texts * features[:, None]).sum(-1)  # (n, 4)
         results["relations"] = zeroshot.accuracy(scores.cpu(), torch.from_numpy(scenes["relation"])), 1 / 4
-        scenes, features = draw(None, min(n, 500), 4)
+        scenes, features = draw(None, 4, min(n, 500))
         captions = self.captions(scenes, self.rng(1, 5), EVERYTHING)
-        fits = torch.tensor([[a == b for b in captions] for a in captions])  # (500, 500): equal captions are both right
+        fits = torch.tensor([[a == b for b in captions] for a in captions])  # equal captions are both right
         texts = zeroshot.encode_texts(model, tokenizer, captions)
         return results | zeroshot.retrieval(features.cpu(), texts.cpu(), fits, ks=[1])
 
 
 # ---- Your own pictures -----------------------------------------------------------------------------------------------
-
-PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-LISTINGS = ["captions.txt", "captions.csv", "captions.tsv"]
-
-
-def read_text(path):
-    """A file -> its lines; ValueError where it is not UTF-8."""
-    try:
-        return path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-
-
-def read_captions(root, from_names=False):
-    """A folder -> ({image path: [caption, ...]}, [what was left out and why]). The first layout found is taken:
-
-    from_names       no captions but telling names: birds/red_robin_02.png is "red robin, birds"
-    captions file    captions.txt, .csv or .tsv of lines image,caption or image<tab>caption, several lines an image,
-                     names relative to the folder or to Images/ in it (Flickr8k)
-    side-car files   photo.txt beside photo.jpg, each line a caption"""
-    root, captions, problems = Path(root).resolve(), {}, []
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder")
-    images = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
-    listing = next((root / name for name in LISTINGS if (root / name).is_file()), None)
-
-    def add(path, caption, where):
-        if not caption.strip():
-            problems.append(f"{where}: empty caption")
-        elif not (path.is_file() and path.resolve().is_relative_to(root)):  # nothing outside the folder is read
-            problems.append(f"{where}: no image {path}")
-        else:
-            captions.setdefault(path, []).append(caption.strip())
-
-    if from_names:
-        for path in images:
-            words = (re.sub(r"[\W\d_]+", " ", part).strip() for part in path.relative_to(root).with_suffix("").parts)
-            add(path, ", ".join(filter(None, reversed(list(words)))), path)
-    elif listing:
-        for number, line in enumerate(read_text(listing), 1):
-            name, _, caption = line.partition("\t" if "\t" in line else ",")
-            name = re.sub(r"#\d+$", "", name)  # 1000268201_693b08cb0e.jpg#0, as Flickr8k numbers its captions
-            if re.fullmatch(r'\s*".*"\s*', caption):
-                caption = caption.strip()[1:-1].replace('""', '"')
-            path = next((root / d / name for d in ("", "Images") if (root / d / name).is_file()), root / name)
-            if name.strip() and (number, name.lower()) != (1, "image"):  # a blank line, a header
-                add(path, caption, f"{listing}, line {number}")
-    else:
-        for path in images:
-            try:
-                for line in read_text(path.with_suffix(".txt")) or [""]:
-                    add(path, line, path.with_suffix(".txt"))
-            except (OSError, ValueError) as error:
-                problems.append(str(error))
-    return captions, problems
 
 
 class Folder:
@@ -316,7 +263,7 @@ class Folder:
 
     def __init__(self, root, resolution, seed=0, device="cpu", from_names=False):
         self.seed, self.device, self.resolution = seed, device, resolution
-        captions, self.problems = read_captions(root, from_names)
+        captions, self.problems = zeroshot.read_captions(root, from_names)
         pixels, self.captions = [], []
         for i, (path, texts) in enumerate(captions.items(), 1):
             try:  # a little larger than the model sees: training crops at random (Section 2.4)
@@ -332,6 +279,9 @@ class Folder:
         self.pixels = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()  # (N, 3, 7R/6, 7R/6), bytes
         order = np.random.default_rng(seed).permutation(len(pixels))
         self.test, self.train = np.split(order, [min(500, len(order) // 10)])
+        for problem in self.problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        print(f"{len(self.train)} images to train on with {len(self.texts())} captions, {len(self.test)} held out")
 
     def crop(self, index, rng=None):
         """Images -> normalised (n, 3, R, R): a random window of R x R pixels each, or the middle one without rng."""
@@ -366,7 +316,6 @@ class Folder:
 
 
 # ---- Training --------------------------------------------------------------------------------------------------------
-
 
 TEXT_LR = 0.1  # the text encoder's learning rate as a share of the image encoder's, see make_optimizer
 
@@ -452,25 +401,23 @@ def train(data, model, tokenizer, steps=2000, batch_size=256, lr=3e-3, weight_de
 
 
 def draw_curves(history, batch_size, chances):
-    """Loss, accuracy and scale against the number of steps."""
+    """Loss, accuracy and scale against the number of steps -> matplotlib figure."""
     figure = Figure(figsize=(13, 3.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    steps = [row["step"] for row in history]
-    left.plot(steps, [row["loss"] for row in history], color="#0072B2")
-    left.axhline(math.log(batch_size), color="gray", linestyle=":")
-    left.annotate(f"a guess: ln {batch_size}", (steps[-1], math.log(batch_size)), ha="right", va="top", color="gray",
-                  xytext=(0, -3), textcoords="offset points")
+    steps, measured = [row["step"] for row in history], [row for row in history if "accuracy" in row]
+    left.plot(steps, [row["loss"] for row in history])
+    left.axhline(math.log(batch_size), color="gray", linestyle=":", label=f"a guess: ln {batch_size}")
     left.set(xlabel="step", ylabel="contrastive loss (nats)", ylim=(0, None))
-    measured = [row for row in history if "accuracy" in row]
-    colours = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"]  # Okabe and Ito 2008
-    for (name, chance), colour in zip(chances.items(), colours):
+    for i, (name, chance) in enumerate(chances.items()):
+        colour = matplotlib.colormaps["tab10"](i)
         middle.plot([row["step"] for row in measured], [row["accuracy"][name] for row in measured], "o-", markersize=3,
                     label=name, color=colour)
         middle.axhline(chance, linestyle=":", color=colour, linewidth=1)
-    middle.set(xlabel="step", ylabel="held-out accuracy (dotted: chance)", ylim=(0, 1.02))
-    middle.legend(fontsize=8)
-    right.plot(steps, [row["scale"] for row in history], color="#0072B2")
+    middle.set(xlabel="step", ylabel="on held-out pairs (dotted: chance)", ylim=(0, 1.02))
+    right.plot(steps, [row["scale"] for row in history])
     right.set(xlabel="step", ylabel="scale of the logits, exp(logit_scale)", ylim=(0, None))
+    left.legend()
+    middle.legend(fontsize=7)
     return figure
 
 
@@ -553,7 +500,6 @@ def run(args):
     if args.data:
         data = Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names)
         args.batch_size = min(args.batch_size, len(data.train))
-        report(data, out)
     else:
         data = World(args.seed, args.device)
     if args.show:
@@ -596,16 +542,6 @@ def finish(data, model, tokenizer, history, settings, out):
     similarity = zeroshot.draw_similarity(model, tokenizer, *data.examples(12))
     similarity.savefig(out / "similarity.png", dpi=120, bbox_inches="tight")
     print(f"\nin {out}: clip.pt, log.json, curves.png, similarity.png; next: python train_tiny.py --demo")
-
-
-def report(data, out):
-    """What was read from a folder, and what was not."""
-    print(f"{len(data.train)} images to train on with {len(data.texts())} captions, {len(data.test)} held out")
-    for problem in data.problems[:10]:
-        print(f"left out: {problem}", file=sys.stderr)
-    if len(data.problems) > 10:
-        (out / "left_out.txt").write_text("\n".join(data.problems) + "\n", "utf-8")
-        print(f"left out: {len(data.problems)} in all, listed in {out / 'left_out.txt'}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Letters in shape comments: B images, N classes, E joint embedding, R resolution.
 """
 import argparse
 import json
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -21,6 +22,10 @@ from PIL import Image
 from clip_minimal import MEAN, STD, load, preprocess
 
 CHECKPOINT = "runs/tiny/clip.pt"  # where train_tiny.py leaves its model
+PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+LISTINGS = ["captions.txt", "captions.csv", "captions.tsv"]
+
+# ---- Files in: pictures, and the captions that people keep with them -------------------------------------------------
 
 
 def open_image(path):
@@ -39,6 +44,61 @@ def open_image(path):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image
+
+
+def read_text(path):
+    """A file -> its lines; ValueError where it is not UTF-8."""
+    try:
+        return path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+
+
+def read_captions(root, from_names=False):
+    """A folder -> ({image path: [caption, ...]}, [what was left out and why]). The first layout found is taken:
+
+    from_names       no captions but telling names: birds/red_robin_02.png is "red robin, birds"
+    captions file    captions.txt, .csv or .tsv of lines image,caption or image<tab>caption, several lines an image,
+                     names relative to the folder or to Images/ in it (Flickr8k)
+    side-car files   photo.txt beside photo.jpg, each line a caption"""
+    root, captions, problems = Path(root).resolve(), {}, []
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder")
+    images = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
+    listing = next((root / name for name in LISTINGS if (root / name).is_file()), None)
+
+    def add(path, caption, where):
+        if not caption.strip():
+            problems.append(f"{where}: empty caption")
+        elif not (path.is_file() and path.resolve().is_relative_to(root)):  # nothing outside the folder is read
+            problems.append(f"{where}: no image {path}")
+        else:
+            captions.setdefault(path, []).append(caption.strip())
+
+    if from_names:
+        for path in images:
+            words = (re.sub(r"[\W\d_]+", " ", part).strip() for part in path.relative_to(root).with_suffix("").parts)
+            add(path, ", ".join(filter(None, reversed(list(words)))), path)
+    elif listing:
+        for number, line in enumerate(read_text(listing), 1):
+            name, _, caption = line.partition("\t" if "\t" in line else ",")
+            name = re.sub(r"#\d+$", "", name)  # 1000268201_693b08cb0e.jpg#0, as Flickr8k numbers its captions
+            if re.fullmatch(r'\s*".*"\s*', caption):
+                caption = caption.strip()[1:-1].replace('""', '"')
+            path = next((root / d / name for d in ("", "Images") if (root / d / name).is_file()), root / name)
+            if name.strip() and (number, name.lower()) != (1, "image"):  # a blank line, a header
+                add(path, caption, f"{listing}, line {number}")
+    else:
+        for path in images:
+            try:
+                for line in read_text(path.with_suffix(".txt")) or [""]:
+                    add(path, line, path.with_suffix(".txt"))
+            except (OSError, ValueError) as error:
+                problems.append(str(error))
+    return captions, problems
+
+
+# ---- Classifiers from text, and how good they are --------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -112,7 +172,8 @@ def draw_sheet(pictures, captions, columns=8):
         axis = figure.add_subplot(rows, columns, i)
         axis.axis("off")
         axis.imshow(picture, interpolation="nearest")
-        axis.set_title("\n".join(textwrap.wrap(caption, 25)[:4]), fontsize=7, y=-0.04, va="top", pad=0, parse_math=False)
+        axis.set_title("\n".join(textwrap.wrap(caption, 25)[:4]), fontsize=7, y=-0.04, va="top", pad=0,
+                       parse_math=False)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.3 / rows, wspace=0.06, hspace=0.38)
     return figure
 

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from clip_minimal import normalize
-from train_tiny import Folder, read_captions
+from train_tiny import Folder
+from zeroshot import read_captions
 
 
 @pytest.fixture
@@ -27,10 +28,12 @@ CAPTIONS = {"picture_00.png": ["a dog, running", "a brown dog"], "picture_01.png
 
 
 @pytest.mark.parametrize("name, text", [
-    ("captions.txt", 'image,caption\npicture_00.png,"a dog, running"\npicture_01.png,ein Bär\npicture_00.png,a brown dog\n'),
+    ("captions.txt", 'image,caption\npicture_00.png,"a dog, running"\npicture_01.png,ein Bär\n'
+                     'picture_00.png,a brown dog\n'),
     ("captions.csv", "picture_00.png,a dog, running\npicture_00.png, a brown dog \n\npicture_01.png,ein Bär"),
     ("captions.tsv", "picture_00.png#0\ta dog, running\npicture_00.png#1\ta brown dog\npicture_01.png#0\tein Bär\n"),
-    ("captions.txt", "\ufeffpicture_00.png\ta dog, running\r\npicture_00.png\ta brown dog\r\npicture_01.png\tein Bär\r\n"),
+    ("captions.txt", "\ufeffpicture_00.png\ta dog, running\r\npicture_00.png\ta brown dog\r\n"
+                     "picture_01.png\tein Bär\r\n"),
 ])
 def test_captions_file(root, name, text):
     """Comma or tab, header or none, quotes or none, Flickr8k's numbers, a byte order mark, Windows line ends."""
@@ -54,7 +57,7 @@ def test_sidecar_files(root):
     (root / "picture_03.txt").write_bytes(b"caf\xe9")
     captions, problems = read_captions(root)
     assert by_name(captions) == CAPTIONS
-    assert len(problems) == 1 + 1 + 1 + 26, "the empty line, the empty file, the one in another encoding, the absent ones"
+    assert len(problems) == 1 + 1 + 1 + 26, "an empty line, an empty file, another encoding, absent ones"
     assert "picture_02.txt: empty caption" in problems[1] and "picture_03.txt: not UTF-8" in problems[2]
     assert "picture_04.txt" in problems[3]
 
@@ -108,7 +111,8 @@ def test_unreadable_images_are_left_out_and_reported(root):
 
 
 def test_split_is_by_image_and_every_image_is_trained_on_once_an_epoch(root):
-    (root / "captions.txt").write_text("".join(f"picture_{i:02}.png,caption {i} {j}\n" for i in range(30) for j in "ab"))
+    lines = (f"picture_{i:02}.png,caption {i} {j}\n" for i in range(30) for j in "ab")
+    (root / "captions.txt").write_text("".join(lines))
     data = Folder(root, 48, seed=3)
     held_out = {caption for i in data.test for caption in data.captions[i]}
     assert len(data.test) == 3 and len(held_out) == 6 and not held_out & set(data.texts())

@@ -74,7 +74,8 @@ def test_two_steps_equal_adamw_written_out():
         reference.zero_grad()
         loss.backward()
         for key, p in reference.named_parameters():
-            rate = 1e-3 * (step + 1) / 4 * (1 if key.startswith("visual") or key == "logit_scale" else train_tiny.TEXT_LR)
+            slow = not key.startswith("visual") and key != "logit_scale"
+            rate = 1e-3 * (step + 1) / 4 * (train_tiny.TEXT_LR if slow else 1)
             means[key] = 0.9 * means.get(key, 0) + 0.1 * p.grad
             squares[key] = 0.98 * squares.get(key, 0) + 0.02 * p.grad ** 2
             update = means[key] / (1 - 0.9 ** (step + 1)) / ((squares[key] / (1 - 0.98 ** (step + 1))).sqrt() + 1e-6)
@@ -192,7 +193,8 @@ def test_ctrl_c_keeps_the_run_and_resume_ends_as_if_it_had_not_happened(tmp_path
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert main([*command[2:], str(whole)]) == 0
     process = subprocess.Popen([*command, str(broken)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline().startswith("tiny-RN on ") and process.stdout.readline().startswith("step    50/120")
+    assert process.stdout.readline().startswith("tiny-RN on ")
+    assert process.stdout.readline().startswith("step    50/120")
     process.send_signal(signal.SIGINT)
     printed = process.stdout.read()
     assert process.wait() == 130 and "python train_tiny.py --resume --out" in printed
@@ -212,7 +214,7 @@ def test_own_pictures_from_names(tmp_path, capsys):
     printed, errors = capsys.readouterr()
     assert "27 images to train on with 27 captions, 3 held out" in printed and "image to text R@1" in printed
     assert json.loads((out / "log.json").read_text())["settings"]["batch_size"] == 27
-    assert errors.count("left out: ") == 11 and len((out / "left_out.txt").read_text().splitlines()) == 12
+    assert errors.count("left out: ") == 12
 
 
 @pytest.mark.parametrize("argv, message", [

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from train_tiny import (BACKGROUNDS, COLOURS, COUNTS, EVERYTHING, KINDS, MENTIONS, OBJECTS, PLACES, RELATIONS, SIZES,
-                        World, article, plural, render)
+                        World, article, counted, render)
 
-NAMES = {name: i for i, name in enumerate(OBJECTS)} | {plural(name): i for i, name in enumerate(OBJECTS)}
+NAMES = {name: i for i, name in enumerate(OBJECTS)} | {counted(2, name)[4:]: i for i, name in enumerate(OBJECTS)}
 NOUN = re.compile(rf"\b(?:({'|'.join(COLOURS)}) )?({'|'.join(sorted(NAMES, key=len, reverse=True))})\b")
 
 
@@ -139,7 +139,8 @@ def test_objects_have_their_colour_and_stand_out(world):
     scenes = world.scenes(world.rng(10), 500, "single")
     scenes["object"][:] = list(OBJECTS).index("square")
     images, empty = world.draw(scenes), grounds(scenes)
-    for image, ground, (x, y), c in zip(images, empty, scenes["centre"][:, 0].round().astype(int), scenes["colour"][:, 0]):
+    middle = scenes["centre"][:, 0].round().astype(int)
+    for image, ground, (x, y), c in zip(images, empty, middle, scenes["colour"][:, 0]):
         paint = torch.tensor(list(COLOURS.values())[c]) / 255
         assert (image[:, y, x] - paint).abs().max() < 0.1
         assert (ground[:, y, x] - image[:, y, x]).norm() > 0.2
@@ -168,8 +169,17 @@ def test_draw_is_bilinear_sampling_of_the_masks(world):
 
 def test_articles_and_plurals():
     assert [article(word) for word in ("umbrella", "red umbrella")] == ["an umbrella", "a red umbrella"]
-    assert [plural(word) for word in ("star", "cross", "snowman", "pair of scissors", "teacup")] == [
-        "stars", "crosses", "snowmen", "pairs of scissors", "teacups"]
+    assert [counted(2, word) for word in ("star", "cross", "snowman", "pair of scissors", "teacup")] == [
+        "two stars", "two crosses", "two snowmen", "two pairs of scissors", "two teacups"]
+    assert counted(1, "cross") == "one cross" and counted(4, "die") == "four dice"
+
+
+def test_first_batches_take_turns(world):
+    """Names and nothing else, then everything, until the names are known; after that always everything."""
+    words = re.compile(rf"\b({'|'.join([*COLOURS, *BACKGROUNDS, *PLACES, *COUNTS, *RELATIONS, 'small', 'large'])})\b")
+    for step in (0, 1, 2, 3, world.names_until, world.names_until + 2):
+        _, captions = world.batch(step, 64)
+        assert any(map(words.search, captions)) == (step % 2 == 1 or step >= world.names_until), step
 
 
 def test_examples_are_true_pairs_of_held_out_scenes(world):

@@ -133,8 +133,8 @@ def test_probabilities_are_printed_in_order(model, checkpoint, picture, capsys):
 def test_json_is_for_machines(checkpoint, picture, tmp_path, capsys):
     templates = tmp_path / "templates.txt"
     templates.write_text("a {}\n\na picture of a {}\n")
-    argv = [picture, picture, "--labels", "cat", "dog", "--weights", checkpoint, "--json", "--templates", str(templates)]
-    assert zeroshot.main(argv) == 0
+    argv = [picture, picture, "--labels", "cat", "dog", "--weights", checkpoint, "--templates", str(templates)]
+    assert zeroshot.main([*argv, "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)
     assert first == second and first["image"] == picture and list(first["probabilities"]) == ["cat", "dog"]
     assert sum(first["probabilities"].values()) == pytest.approx(1)
@@ -148,8 +148,8 @@ def test_plot_draws_a_picture(checkpoint, picture, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("mode, suffix", [("1", "png"), ("L", "png"), ("LA", "png"), ("P", "gif"), ("RGB", "jpg"),
-                                          ("RGBA", "png"), ("CMYK", "jpg"), ("I;16", "png"), ("F", "tif"), ("RGB", "webp"),
-                                          ("RGB", "bmp"), ("L", "pgm")])
+                                          ("RGBA", "png"), ("CMYK", "jpg"), ("I;16", "png"), ("F", "tif"),
+                                          ("RGB", "webp"), ("RGB", "bmp"), ("L", "pgm")])
 def test_any_picture_gets_an_answer(checkpoint, tmp_path, capsys, mode, suffix):
     for size in ((1, 1), (3, 500), (640, 9)):
         path = tmp_path / f"picture.{suffix}"
@@ -185,9 +185,10 @@ def test_help_shows_examples(capsys):
 def test_figures_show_what_they_are_given(model):
     """The sheet holds the pictures; the similarity figure holds the cosines, true pairs on its diagonal."""
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    sheet = zeroshot.draw_sheet(zeroshot.levels(images), TEXTS)
+    levels = zeroshot.levels(images)
+    sheet = zeroshot.draw_sheet(levels, TEXTS)
     assert [axis.get_title() for axis in sheet.axes] == TEXTS
-    assert all(np.allclose(axis.images[0].get_array(), level) for axis, level in zip(sheet.axes, zeroshot.levels(images)))
+    assert all(np.allclose(axis.images[0].get_array(), level) for axis, level in zip(sheet.axes, levels))
     figure = zeroshot.draw_similarity(model, tokens(), images, TEXTS)
     cosines = zeroshot.encode_texts(model, tokens(), TEXTS) @ zeroshot.encode_images(model, images).T
     assert np.allclose(figure.axes[0].images[0].get_array(), cosines.numpy(), atol=1e-6)
