@@ -52,7 +52,7 @@ OBJECTS = {  # 100 names and the characters of the font that show them
     "sharp sign": "♯", "flat sign": "♭", "square": "■", "triangle": "▲", "circle": "●", "pentagon": "⬟",
     "parallelogram": "▰", "target": "◎", "grid": "▦",
 }
-PLURALS = {"snowman": "snowmen", "mouse": "mice", "die": "dice", "ivy leaf": "ivy leaves",
+PLURALS = {"snowman": "snowmen", "mouse": "mice", "daisy": "daisies", "die": "dice", "ivy leaf": "ivy leaves",
            "fleur-de-lis": "fleurs-de-lis", "star of David": "stars of David",
            "pair of scissors": "pairs of scissors", "pair of notes": "pairs of notes"}
 COLOURS = {"red": (225, 30, 40), "orange": (250, 140, 20), "yellow": (250, 225, 40), "green": (40, 165, 60),
@@ -69,8 +69,8 @@ PLACES = ["in the top left corner", "at the top", "in the top right corner",
           "on the left", "in the middle", "on the right",
           "in the bottom left corner", "at the bottom", "in the bottom right corner"]
 RELATIONS = {"to the left of": (-1, 0), "to the right of": (1, 0), "above": (0, -1), "below": (0, 1)}
-KINDS = {"single": 7, "placed": 2, "counted": 2, "related": 2}  # of scenes, and how often each is drawn
-MENTIONS = {"size": 0.25, "colour": 0.75, "background": 0.33}  # how often a caption names what could be named
+KINDS = {"single": 6, "placed": 2, "counted": 3, "related": 2}  # of scenes, and how often each is drawn
+MENTIONS = {"size": 0.25, "colour": 0.8, "background": 0.5}  # how often a caption names what could be named
 EVERYTHING, NAMES_ONLY = {"size": 0.25, "colour": 1, "background": 1}, {"size": 0, "colour": 0, "background": 0}
 
 
@@ -86,7 +86,7 @@ def counted(count, name):
 
 
 def render(glyphs, size=32, font=FONT):
-    """Characters -> masks (n, 1, size, size) from 0 to 1, each glyph as large as fits, a little bolder than printed."""
+    """Characters -> masks (n, size, size) from 0 to 1, each glyph as large as fits, a little bolder than printed."""
     font, masks = ImageFont.truetype(str(font), 8 * size), []
     for glyph in glyphs:
         left, top, right, bottom = font.getbbox(glyph, stroke_width=4)
@@ -95,7 +95,7 @@ def render(glyphs, size=32, font=FONT):
         corner = (side - right - left) / 2, (side - bottom - top) / 2
         ImageDraw.Draw(mask).text(corner, glyph, fill=255, font=font, stroke_width=4)
         masks.append(np.asarray(mask.resize((size - 2, size - 2), Image.Resampling.BOX)))
-    return F.pad(torch.from_numpy(np.stack(masks))[:, None] / 255, (1, 1, 1, 1))  # (n, 1, size, size)
+    return F.pad(torch.from_numpy(np.stack(masks)) / 255, (1, 1, 1, 1))  # (n, size, size)
 
 
 class World:
@@ -105,11 +105,11 @@ class World:
     training caption says it. Zero-shot accuracy is measured on them alone."""
 
     resolution = 48
-    names_until = 1000  # until this step every other batch names its objects and says nothing else, see `batch`
+    names_until = 1300  # until this step every third batch names its objects and says nothing else, see `batch`
 
     def __init__(self, seed=0, device="cpu"):
         self.seed, self.device = seed, device
-        self.masks = render(OBJECTS.values()).to(device)  # (objects, 1, 32, 32)
+        self.masks = render(OBJECTS.values()).to(device)  # (objects, 32, 32)
         self.colours = torch.tensor(list(COLOURS.values()), device=device) / 255  # (12, 3)
         self.backgrounds = torch.tensor(list(BACKGROUNDS.values()), device=device) / 255  # (8, 2, 3)
         objects = np.arange(len(OBJECTS))
@@ -156,24 +156,26 @@ class World:
                 "shade": rng.normal(0, 0.02, (n, 4, 3))}
 
     def draw(self, scenes):
-        """-> images (n, 3, R, R) from 0 to 1. One pass over all sprites of all scenes; sprites do not overlap."""
-        R, n = self.resolution, len(scenes["kind"])
-        down = torch.linspace(0, 1, R, device=self.device)[:, None]  # (R, 1)
+        """-> images (n, 3, R, R) from 0 to 1: first sprites of all scenes at once, then second ones, to the fourth."""
+        R = self.resolution
+        pixel, cell = torch.arange(R, device=self.device) + 0.5, torch.arange(32, device=self.device)
         upper, lower = self.backgrounds[torch.from_numpy(scenes["background"]).to(self.device)].unbind(1)  # (n, 3)
+        down = torch.linspace(0, 1, R, device=self.device)[:, None]  # (R, 1)
         image = torch.lerp(upper[:, :, None, None], lower[:, :, None, None], down).repeat(1, 1, 1, R)  # (n, 3, R, R)
-        row, sprite = np.nonzero(np.arange(4) < scenes["count"][:, None])
-        obj, colour = (torch.from_numpy(scenes[key][row, sprite]).to(self.device) for key in ("object", "colour"))
-        centre, side, shade = (torch.from_numpy(scenes[key][row, sprite]).float().to(self.device)
-                               for key in ("centre", "side", "shade"))
-        row = torch.from_numpy(row).to(self.device)
-        # The affine map from image to mask coordinates, both from -1 to 1; 30 of a mask's 32 pixels hold the glyph.
-        theta = torch.zeros(len(row), 2, 3, device=self.device)
-        theta[:, 0, 0] = theta[:, 1, 1] = 30 / 32 * 48 / side
-        theta[:, :, 2] = (1 - centre / 24) * theta[:, :1, 0]
-        grid = F.affine_grid(theta, (len(row), 1, R, R), align_corners=False)
-        alpha = F.grid_sample(self.masks[obj], grid, align_corners=False)  # (sprites, 1, R, R)
-        paint = (self.colours[colour] + shade)[:, :, None, None]  # (sprites, 3, 1, 1)
-        return image.index_add(0, row, alpha * (paint - image[row])).clamp(0, 1)
+        for sprite in range(4):
+            row = np.nonzero(scenes["count"] > sprite)[0]  # (s,) scenes that have it
+            obj, colour = (torch.from_numpy(scenes[key][row, sprite]).to(self.device) for key in ("object", "colour"))
+            centre, side, shade = (torch.from_numpy(scenes[key][row, sprite]).float().to(self.device)
+                                   for key in ("centre", "side", "shade"))
+            row = torch.from_numpy(row).to(self.device)
+            # Where in the mask, 30 of whose 32 cells hold the glyph, each pixel lies; then bilinear interpolation,
+            # which is a matrix product for each axis: a pixel weighs the two cells next to it.
+            place = (pixel[:, None] - centre[:, None]) * (30 / side)[:, None, None] + 15.5  # (s, R, 2)
+            across, along = (1 - (place[..., None] - cell).abs()).clamp(min=0).unbind(2)  # (s, R, 32) each
+            alpha = along @ self.masks[obj] @ across.transpose(1, 2)  # (s, R, R)
+            paint = (self.colours[colour] + shade)[:, :, None, None]  # (s, 3, 1, 1)
+            image[row] = torch.lerp(image[row], paint, alpha[:, None])
+        return image.clamp_(0, 1)
 
     def captions(self, scenes, rng, mentions=MENTIONS):
         """A sentence for each scene, from a small grammar."""
@@ -208,7 +210,7 @@ class World:
 
         The loss learns what tells the pairs of a batch apart, and no more. Where colours and backgrounds do, a hundred
         names come slowly; where names do, colours come slowly: so the first batches take turns."""
-        rng, names_only = self.rng(0, step), step < self.names_until and step % 2 == 0
+        rng, names_only = self.rng(0, step), step < self.names_until and step % 3 == 0
         scenes = self.scenes(rng, n, "single" if names_only else None)
         return normalize(self.draw(scenes)), self.captions(scenes, rng, NAMES_ONLY if names_only else MENTIONS)
 
@@ -227,26 +229,24 @@ class World:
             scenes = self.scenes(self.rng(1, step), n, kind, held_out=True)
             return scenes, zeroshot.encode_images(model, normalize(self.draw(scenes)))
 
-        def classifier(classnames, templates):
-            return zeroshot.zero_shot_classifier(model, tokenizer, classnames, templates)
-
-        names, some, results = [article(name) for name in OBJECTS], list(OBJECTS)[::4], {}
-        things = [article(name) + " {}" for name in some]
-        numbers = sum(classifier([counted(count, name) for count in (1, 2, 3, 4)], ["{}"]) for name in some)  # (E, 4)
-        for name, kind, label, weights in (
-                ("objects", "single", "object", classifier(names, ["{}", *(f"{{}} {where}" for where in BACKGROUNDS)])),
-                ("colours", "single", "colour", classifier(COLOURS, [f"a {{}} {name}" for name in some])),
-                ("backgrounds", "single", "background", classifier(BACKGROUNDS, things)),
-                ("places", "placed", "place", classifier(PLACES, things)),
-                ("counts", "counted", "count", F.normalize(numbers, dim=0))):
-            scenes, features = draw(kind, list(KINDS).index(kind))
-            labels = torch.from_numpy(scenes[label].reshape(n, -1)[:, 0]) - int(label == "count")  # (n,)
-            results[name] = zeroshot.accuracy((features @ weights).cpu(), labels), 1 / weights.shape[1]
-        scenes, features = draw("related", 3)  # which of the four relations, where the two objects are told
-        texts = [f"{names[a]} {relation} {names[b]}" for a, b in scenes["object"][:, :2] for relation in RELATIONS]
-        texts = zeroshot.encode_texts(model, tokenizer, texts).unflatten(0, (n, 4))  # (n, 4, E)
-        scores = (texts * features[:, None]).sum(-1)  # (n, 4)
-        results["relations"] = zeroshot.accuracy(scores.cpu(), torch.from_numpy(scenes["relation"])), 1 / 4
+        results, (scenes, features) = {}, draw("single", 0)
+        names, some = [article(name) for name in OBJECTS], [f"{article(name)} {{}}" for name in list(OBJECTS)[::4]]
+        for name, label, classnames, templates in (
+                ("objects", "object", names, ["{}", *(f"{{}} {where}" for where in BACKGROUNDS)]),
+                ("colours", "colour", COLOURS, [f"a {{}} {name}" for name in list(OBJECTS)[::4]]),
+                ("backgrounds", "background", BACKGROUNDS, some)):
+            weights = zeroshot.zero_shot_classifier(model, tokenizer, list(classnames), templates)
+            labels = torch.from_numpy(scenes[label].reshape(n, -1)[:, 0])  # (n,)
+            results[name] = zeroshot.accuracy((features @ weights).cpu(), labels), 1 / len(classnames)
+        for step, (name, kind, label, choices) in enumerate((  # which of the choices, where the objects are told
+                ("counts", "counted", "count", lambda a, b: [counted(k, list(OBJECTS)[a]) for k in (1, 2, 3, 4)]),
+                ("places", "placed", "place", lambda a, b: [f"{names[a]} {place}" for place in PLACES]),
+                ("relations", "related", "relation", lambda a, b: [f"{names[a]} {r} {names[b]}" for r in RELATIONS])), 1):
+            scenes, features = draw(kind, step)
+            texts = [text for a, b in scenes["object"][:, :2] for text in choices(a, b)]
+            texts = zeroshot.encode_texts(model, tokenizer, texts).unflatten(0, (n, -1))  # (n, choices, E)
+            labels = torch.from_numpy(scenes[label]) - int(label == "count")  # (n,)
+            results[name] = zeroshot.accuracy((texts * features[:, None]).sum(-1).cpu(), labels), 1 / texts.shape[1]
         scenes, features = draw(None, 4, min(n, 500))
         captions = self.captions(scenes, self.rng(1, 5), EVERYTHING)
         fits = torch.tensor([[a == b for b in captions] for a in captions])  # equal captions are both right
@@ -317,7 +317,7 @@ class Folder:
 
 # ---- Training --------------------------------------------------------------------------------------------------------
 
-TEXT_LR = 0.1  # the text encoder's learning rate as a share of the image encoder's, see make_optimizer
+TEXT_LR = 0.2  # the text encoder's learning rate as a share of the image encoder's, see make_optimizer
 
 
 def make_optimizer(model, lr, weight_decay):
@@ -341,19 +341,18 @@ def learning_rate(step, steps, peak, warmup):
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def train(data, model, tokenizer, steps=2000, batch_size=256, lr=3e-3, weight_decay=0.1, warmup=50, bfloat16=False,
-          every=50, state=None, keep=None):
+def train(data, model, tokenizer, steps=2100, batch_size=256, lr=4e-3, weight_decay=0.1, warmup=50, bfloat16=False,
+          every=50, state=None, keep=None, stop=()):
     """Train the model on data.batch(step, n) -> history, a list of dicts, one for each `every` steps.
 
-    state: what keep(state) was last called with, to go on from there. Ctrl-C ends the run after the step under way."""
+    state: what keep(state) was last called with, to go on from there. The run ends early once stop is not empty."""
     device, context = model.logit_scale.device, model.config.context_length
     optimizer = make_optimizer(model, lr, weight_decay)
-    first, history, losses, stop = 0, [], [], []
+    first, history, losses = 0, [], []
     if state:
         first, history = state["step"], state["history"]
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-    handler = signal.signal(signal.SIGINT, lambda *_: stop.append(True))
     model.train()
     started = clock = time.time()
     for step in range(first, steps):
@@ -392,7 +391,6 @@ def train(data, model, tokenizer, steps=2000, batch_size=256, lr=3e-3, weight_de
             losses, clock = [], time.time()
         if stop:
             break
-    signal.signal(signal.SIGINT, handler)
     model.eval()
     return history
 
@@ -455,9 +453,9 @@ def parse(argv):
     add("--out", default="runs/tiny", metavar="DIR", help="where results go (default: %(default)s)")
     add("--model", default="tiny-RN", choices=CONFIGS, metavar="NAME", help="tiny-RN, tiny-ViT or a published "
         "configuration, from scratch (default: %(default)s)")
-    add("--steps", type=int, default=2000, help="default: %(default)s")
+    add("--steps", type=int, default=2100, help="default: %(default)s")
     add("--batch-size", type=int, default=256, help="pairs in a step (default: %(default)s)")
-    add("--lr", type=float, default=3e-3, help="highest learning rate, of the image encoder (default: %(default)s)")
+    add("--lr", type=float, default=4e-3, help="highest learning rate, of the image encoder (default: %(default)s)")
     add("--weight-decay", type=float, default=0.1, help="default: %(default)s")
     add("--warmup", type=int, default=50, metavar="STEPS", help="default: %(default)s")
     add("--seed", type=int, default=0, help="of the weights and of the data (default: %(default)s)")
@@ -480,7 +478,7 @@ def main(argv=None):
         print(f"train_tiny.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped before there was anything to keep", file=sys.stderr)
+        print("\nstopped", file=sys.stderr)
         return 130
 
 
@@ -518,9 +516,11 @@ def run(args):
           f"{torch.get_num_threads()} threads", flush=True)
     settings = {name: value for name, value in vars(args).items() if name not in ("resume", "out", "device")}
     more = {"settings": settings, "merges": tokenizer.merges}
-    started = time.time()
+    stop, started = [], time.time()
+    handler = signal.signal(signal.SIGINT, lambda *_: stop.append(True))  # Ctrl-C: finish the step, keep the run
     history = train(data, model, tokenizer, args.steps, args.batch_size, args.lr, args.weight_decay, args.warmup,
-                    args.bfloat16, state=state, keep=lambda state: write(out / "state.pt", {**state, **more}))
+                    args.bfloat16, 50, state, lambda state: write(out / "state.pt", {**state, **more}), stop)
+    signal.signal(signal.SIGINT, handler)
     if history[-1]["step"] < args.steps:
         print(f"stopped after step {history[-1]['step']}; go on with: python train_tiny.py --resume --out {out}")
         return 130
