@@ -22,10 +22,10 @@ from torch.utils.checkpoint import checkpoint
 # ---- Text in: a lower-cased byte pair encoding (Section 2.4; Sennrich et al. 2016) -----------------------------------
 
 # Every byte gets one printable character, so that merges can be written to a text file: printable ones stand for
-# themselves, the other 68 are shifted up behind U+0100. The order of this table is the order of the first 256 ids.
+# themselves, the other 68 are shifted up to U+0100 and above. The order of this table is that of the first 256 ids.
 _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-BYTES = {b: chr(b) for b in _PRINTABLE}
-BYTES |= {b: chr(256 + i) for i, b in enumerate(b for b in range(256) if b not in BYTES)}
+BYTES = {byte: chr(byte) for byte in _PRINTABLE}
+BYTES |= {byte: chr(256 + i) for i, byte in enumerate(sorted(set(range(256)) - set(_PRINTABLE)))}
 UNBYTES = {char: byte for byte, char in BYTES.items()}
 
 # What becomes a word before any merging: the special tokens, English contractions, runs of letters, single numbers,
@@ -163,7 +163,7 @@ def normalize(pixels):
 
 
 def preprocess(image, resolution):
-    """PIL image of any mode and size -> float32 (3, R, R), normalised, equal to OpenAI's to the last bit."""
+    """PIL image of any mode and size -> float32 (3, R, R), normalised, bit for bit OpenAI's (but for ribbons)."""
     pixels = torch.from_numpy(np.array(crop_square(image, resolution))).permute(2, 0, 1)  # (3, R, R)
     return normalize(pixels / 255)
 
@@ -345,7 +345,7 @@ class ModifiedResNet(nn.Module):
         x = F.relu(self.bn2(self.conv2(x)))
         x = F.relu(self.bn3(self.conv3(x)))  # (B, D, R/2, R/2)
         x = self.layer1(F.avg_pool2d(x, 2))  # (B, 4D, R/4, R/4)
-        x = self.layer4(self.layer3(self.layer2(x)))  # (B, 32D, R/32, R/32)
+        x = self.layer4(self.layer3(self.layer2(x)))  # (B, 32D, R//32, R//32)
         return self.attnpool(x)
 
 
@@ -370,7 +370,7 @@ class CLIPConfig:
     def __post_init__(self):
         for width in (self.transformer_width, self.vision_width * (1 if self.vision_patch_size else 32)):
             if width < 64 or width % 64:
-                raise ValueError(f"a width of {width} can't be cut into heads, which are 64 wide: make it a multiple")
+                raise ValueError(f"attention {width} wide can't be cut into heads of 64; a ResNet's is 32 vision_width")
 
 
 CONFIGS = {
@@ -384,8 +384,8 @@ CONFIGS = {
     "ViT-B/16":       CLIPConfig(512, 224, 12, 768, 16, 512),
     "ViT-L/14":       CLIPConfig(768, 224, 24, 1024, 14, 768),
     "ViT-L/14@336px": CLIPConfig(768, 336, 24, 1024, 14, 768),
-    "tiny-RN":        CLIPConfig(128, 48, (1, 1, 1, 1), 16, None, 128, 1, 32, 2048),  # ours, for train_tiny.py
-    "tiny-ViT":       CLIPConfig(128, 48, 3, 128, 8, 128, 1, 32, 2048),
+    "tiny-RN":        CLIPConfig(128, 48, (1, 1, 1, 1), 16, None, 128, 1, 32, 2048),  # ours, for train_tiny.py: of 48
+    "tiny-ViT":       CLIPConfig(128, 48, 3, 128, 8, 128, 1, 32, 2048),  # pixels a ResNet's strides leave 1 x 1 place
 }
 
 
@@ -405,9 +405,9 @@ class CLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # the paper's t: logits are times exp(t)
         self.eot_token = c.vocab_size - 1
         self.initialize_text()
-        for blocks in (module for module in self.modules() if isinstance(module, Blocks)):
-            blocks.checkpointing = checkpointing
-            for norm in (module for module in blocks.modules() if isinstance(module, nn.BatchNorm2d) and checkpointing):
+        for blocks in (module for module in self.modules() if checkpointing and isinstance(module, Blocks)):
+            blocks.checkpointing = True
+            for norm in (module for module in blocks.modules() if isinstance(module, nn.BatchNorm2d)):
                 norm.momentum = 1 - math.sqrt(0.9)  # run twice a step, this moves the averages as 0.1 does once
 
     def initialize_text(self):
@@ -429,7 +429,7 @@ class CLIP(nn.Module):
     def encode_text(self, tokens):
         """Ids (B, T), T up to the context length -> features (B, E), not of unit length: the top layer at the (first)
         end token, the only one that has seen the whole caption. Under the causal mask what stands behind it, padding
-        included, has no influence, so no padding mask is needed."""
+        included, has no influence, so no padding mask is needed. Each row must hold an end token."""
         x = self.token_embedding(tokens) + self.positional_embedding[:tokens.shape[1]]  # (B, T, D)
         x = self.transformer(x)
         end = (tokens == self.eot_token).int().argmax(dim=-1)  # (B,)
@@ -452,7 +452,7 @@ class CLIP(nn.Module):
 def contrastive_loss(image_features, text_features, logit_scale):
     """Figure 3: features (B, E) twice, of any length, and the log of the scale -> scalar, in nats; a guess is ln(B).
 
-    Cross-entropy of "which of the B captions belongs to this image", and the reverse, averaged over both."""
+    Cross-entropy of "which of the B captions belongs to this image" and the reverse, averaged. ValueError if B is 1."""
     if len(image_features) < 2:
         raise ValueError("a batch of one pair has no wrong caption to tell from the right one: its loss is 0 whatever "
                          "the features, so nothing is learned; use at least two pairs")
@@ -489,7 +489,7 @@ def load(path, device="cpu"):
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such checkpoint; `python train_tiny.py` makes one")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
         model, tokenizer = CLIP(CLIPConfig(**content["config"])), Tokenizer(content["merges"])
         if len(tokenizer.vocab) != model.config.vocab_size:
             raise ValueError(f"{len(tokenizer.vocab)} tokens for a model of {model.config.vocab_size}")

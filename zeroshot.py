@@ -7,7 +7,9 @@
 Letters in shape comments: B images, N classes, E joint embedding, R resolution.
 """
 import argparse
+import glob
 import json
+import os
 import re
 import sys
 import textwrap
@@ -40,7 +42,7 @@ def open_image(path):
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a readable picture ({error})") from None
-    if image.has_transparency_data:
+    if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image
@@ -49,7 +51,7 @@ def open_image(path):
 def read_text(path):
     """A file -> its lines; ValueError where it is not UTF-8."""
     try:
-        return path.read_text("utf-8-sig").splitlines()
+        return Path(path).read_text("utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
@@ -59,8 +61,10 @@ def read_captions(root, from_names=False):
 
     from_names       no captions but telling names: birds/red_robin_02.png is "red robin, birds"
     captions file    captions.txt, .csv or .tsv of lines image,caption or image<tab>caption, several lines an image,
-                     names relative to the folder or to Images/ in it (Flickr8k)
-    side-car files   photo.txt beside photo.jpg, each line a caption"""
+                     names relative to the folder or to Images/ in it (Flickr8k); one with a comma needs the tab
+    side-car files   photo.txt beside photo.jpg, each line a caption
+
+    FileNotFoundError where there is no such folder, ValueError where the captions file is not UTF-8."""
     root, captions, problems = Path(root).resolve(), {}, []
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder")
@@ -70,7 +74,9 @@ def read_captions(root, from_names=False):
     def add(path, caption, where):
         if not caption.strip():
             problems.append(f"{where}: empty caption")
-        elif not (path.is_file() and path.resolve().is_relative_to(root)):  # nothing outside the folder is read
+        elif not Path(os.path.abspath(path)).is_relative_to(root):
+            problems.append(f"{where}: {path} is outside the folder")
+        elif not os.path.isfile(path):
             problems.append(f"{where}: no image {path}")
         else:
             captions.setdefault(path, []).append(caption.strip())
@@ -82,16 +88,16 @@ def read_captions(root, from_names=False):
     elif listing:
         for number, line in enumerate(read_text(listing), 1):
             name, _, caption = line.partition("\t" if "\t" in line else ",")
-            name = re.sub(r"#\d+$", "", name)  # 1000268201_693b08cb0e.jpg#0, as Flickr8k numbers its captions
+            name = re.sub(r"#\d+$", "", name.strip())  # 1000268201_693b08cb0e.jpg#0, as Flickr8k numbers its captions
             if re.fullmatch(r'\s*".*"\s*', caption):
                 caption = caption.strip()[1:-1].replace('""', '"')
-            path = next((root / d / name for d in ("", "Images") if (root / d / name).is_file()), root / name)
-            if name.strip() and (number, name.lower()) != (1, "image"):  # a blank line, a header
+            path = next((root / d / name for d in ("", "Images") if os.path.isfile(root / d / name)), root / name)
+            if name and (number, name.lower()) != (1, "image"):  # a blank line, a header
                 add(path, caption, f"{listing}, line {number}")
     else:
         for path in images:
             try:
-                for line in read_text(path.with_suffix(".txt")) or [""]:
+                for line in read_text(path.with_suffix(".txt")):
                     add(path, line, path.with_suffix(".txt"))
             except (OSError, ValueError) as error:
                 problems.append(str(error))
@@ -101,9 +107,17 @@ def read_captions(root, from_names=False):
 # ---- Classifiers from text, and how good they are --------------------------------------------------------------------
 
 
+def check_device(name):
+    """Raises ValueError for a device that PyTorch does not know or does not have here."""
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r}: {str(error).splitlines()[0]}") from None
+
+
 @torch.no_grad()
 def encode_texts(model, tokenizer, texts, truncate=False, batch_size=256):
-    """Any number of texts -> unit features (len(texts), E). One longer than the context is a ValueError or is cut."""
+    """One text or more -> unit features (len(texts), E). One longer than the context is a ValueError or is cut."""
     context, device = model.config.context_length, model.logit_scale.device
     parts = [texts[i:i + batch_size] for i in range(0, len(texts), batch_size)]
     tokens = (tokenizer(part, context, truncate, pad=False).to(device) for part in parts)
@@ -112,7 +126,7 @@ def encode_texts(model, tokenizer, texts, truncate=False, batch_size=256):
 
 @torch.no_grad()
 def encode_images(model, images, batch_size=256):
-    """Normalised pixels (B, 3, R, R) -> unit features (B, E)."""
+    """Normalised pixels (B, 3, R, R) -> unit features (B, E). The model must be in eval mode, as `load` returns it."""
     device = model.logit_scale.device
     return torch.cat([F.normalize(model.encode_image(part.to(device)), dim=-1) for part in images.split(batch_size)])
 
@@ -121,6 +135,8 @@ def zero_shot_classifier(model, tokenizer, classnames, templates=("{}",)):
     """N class names and templates with {} in them -> weights (E, N), one unit vector for each class.
 
     The prompt ensemble of Section 3.1.4: over the templates, the mean of the unit features, brought to unit length."""
+    if not classnames or not templates:
+        raise ValueError("a classifier needs at least one label and one template")
     for template in templates:
         if "{}" not in template:
             raise ValueError(f"template {template!r} has no {{}} to put the label in")
@@ -142,12 +158,13 @@ def accuracy(scores, labels):
 
 def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
     """Recall both ways (Table 13) -> {name: (value, chance)}: the share of queries with a relevant item among their k
-    best. Unit features (images, E) and (texts, E); relevant (images, texts) is True where the text fits the image."""
+    best. Unit features (images, E) and (texts, E); relevant (images, texts) is True where the text fits the image.
+    A k that would leave nothing out is left out itself."""
     scores, results = image_features @ text_features.T, {}
     for way, s, fits in (("image to text", scores, relevant), ("text to image", scores.T, relevant.T)):
         order, items = s.argsort(dim=-1, descending=True), s.shape[1]
         for k in (k for k in ks if k < items):
-            miss = torch.ones(len(s))  # the probability that k random items hold none of the relevant ones
+            miss = torch.ones(len(s), device=s.device)  # the probability that k random items hold no relevant one
             for j in range(k):
                 miss *= (1 - fits.sum(dim=-1) / (items - j)).clamp(min=0)
             hit = fits.gather(1, order[:, :k]).any(dim=-1)
@@ -244,22 +261,24 @@ def main(argv=None):
 
 def run(args):
     """What main does, errors let through. A bad picture is reported and the others are still classified."""
+    check_device(args.device)
     templates = ["{}"]
     if args.templates:
-        templates = [line.strip() for line in Path(args.templates).read_text("utf-8").splitlines() if line.strip()]
+        templates = [line.strip() for line in read_text(args.templates) if line.strip()]
     model, tokenizer = load(args.weights, args.device)
     weights = zero_shot_classifier(model, tokenizer, args.labels, templates)
     good, pictures, pixels, status = [], [], [], 0
-    for path in args.images:
+    for path in (path for name in args.images for path in sorted(glob.glob(name)) or [name]):  # Windows leaves the *
         try:
             picture = open_image(path)
             pixels.append(preprocess(picture, model.config.image_resolution))
-            picture.thumbnail((400, 400))
-            pictures.append(picture.convert("RGB"))
-            good.append(path)
         except (ValueError, OSError) as error:
             print(f"zeroshot.py: {error}", file=sys.stderr)
             status = 2
+            continue
+        picture.thumbnail((400, 400))
+        pictures.append(picture.convert("RGB"))
+        good.append(path)
     if not good:
         return status
     probabilities = classify(model, encode_images(model, torch.stack(pixels)), weights).cpu()  # (B, N)

@@ -219,6 +219,7 @@ def test_own_pictures_from_names(tmp_path, capsys):
     (["--resume"], "state.pt: no interrupted run to go on with"),
     (["--demo"], "clip.pt: no such checkpoint"),
     (["--data", "gone"], "gone: no such folder"),
+    (["--device", "warp"], "device 'warp'"),
 ])
 def test_one_line_says_what_is_wrong(tmp_path, capsys, argv, message):
     assert main([*argv, "--out", str(tmp_path)]) == 2
@@ -227,7 +228,8 @@ def test_one_line_says_what_is_wrong(tmp_path, capsys, argv, message):
 
 
 @pytest.mark.parametrize("argv, message", [(["--batch-size", "1"], "at least 2"), (["--steps", "0"], "at least 2"),
-                                           (["--model", "RN51"], "invalid choice")])
+                                           (["--model", "RN51"], "invalid choice"),
+                                           (["--captions-from-names"], "needs --data")])
 def test_settings_that_cannot_be(capsys, argv, message):
     with pytest.raises(SystemExit) as exit:
         main(argv)
@@ -238,6 +240,17 @@ def test_help_shows_examples(capsys):
     with pytest.raises(SystemExit) as exit:
         main(["--help"])
     assert exit.value.code == 0 and capsys.readouterr().out.count("python train_tiny.py ") >= 6
+
+
+def test_world_is_drawn_at_the_resolution_of_the_model(tmp_path, capsys):
+    """Every configuration trains on the world; a larger picture of a scene is the same picture."""
+    small, large = World(), World(resolution=96)
+    scenes = small.scenes(small.rng(4), 20)
+    halved = F.avg_pool2d(large.draw(scenes), 2)
+    assert (halved - small.draw(scenes)).abs().mean() < 0.01
+    model = CLIP(dataclasses.replace(CONFIGS["RN50"], vision_width=4, vision_layers=(1, 1, 1, 1), embed_dim=16))
+    images, _ = World(resolution=224).batch(0, 2)
+    assert model.encode_image(images).shape == (2, 16)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Classifiers from text, their numbers, and the command line that people call."""
 import json
 import math
+import os
 from itertools import combinations
 
 import numpy as np
@@ -170,6 +171,9 @@ def test_bad_pictures_are_reported_and_the_others_classified(checkpoint, picture
 @pytest.mark.parametrize("argv, message", [
     (["--weights", "gone.pt"], "gone.pt: no such checkpoint; `python train_tiny.py` makes one"),
     (["--templates", "gone.txt"], "gone.txt"),
+    (["--templates", os.devnull], "at least one label and one template"),
+    (["--device", "warp"], "device 'warp'"),
+    (["--device", "meta:warp"], "device 'meta:warp'"),
 ])
 def test_one_line_says_what_is_wrong(checkpoint, picture, capsys, argv, message):
     assert zeroshot.main([picture, "--labels", "cat", "--weights", checkpoint, *argv]) == 2
