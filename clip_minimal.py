@@ -224,7 +224,7 @@ class ResidualAttentionBlock(nn.Module):
 
 class Blocks(nn.Sequential):
     """A chain of blocks. With .checkpointing, activations inside a block are computed again for the gradient instead
-    of kept (Section 2.5; Chen et al. 2016): less memory, a third more time."""
+    of kept (Section 2.5; Chen et al. 2016): less memory for one more forward pass."""
 
     checkpointing = False
 

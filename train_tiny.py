@@ -241,7 +241,7 @@ class World:
         for split, (name, kind, label, choices) in enumerate((  # which of the choices, where the objects are told
             ("counts", "counted", "count", lambda a, b: [counted(k, list(OBJECTS)[a]) for k in (1, 2, 3, 4)]),
             ("places", "placed", "place", lambda a, b: [f"{names[a]} {place}" for place in PLACES]),
-            ("relations", "related", "relation", lambda a, b: [f"{names[a]} {word} {names[b]}" for word in RELATIONS])), 1):
+            ("relations", "related", "relation", lambda a, b: [f"{names[a]} {r} {names[b]}" for r in RELATIONS])), 1):
             scenes, features = draw(kind, split)
             texts = [text for a, b in scenes["object"][:, :2] for text in choices(a, b)]
             texts = zeroshot.encode_texts(model, tokenizer, texts).unflatten(0, (n, -1))  # (n, choices, E)
@@ -457,7 +457,7 @@ def parse(argv):
     add("--seed", type=int, default=0, help="of the weights and of the data (default: %(default)s)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default here: %(default)s")
     add("--bfloat16", action="store_true", help="autocast; weights stay float32")
-    add("--checkpointing", action="store_true", help="less memory for a third more time")
+    add("--checkpointing", action="store_true", help="recompute activations: less memory, more time")
     args = parser.parse_args(argv)
     for name in ("steps", "batch_size"):
         if getattr(args, name) < 2:

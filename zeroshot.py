@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def open_image(path):
     Transparent places become white. `preprocess` alone, like OpenAI's code, shows the colour that lies hidden in them:
     black, more often than not, so that black drawings vanish."""
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # of large pictures; huge ones raise
             image.load()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
