@@ -255,7 +255,7 @@ def test_world_is_drawn_at_the_resolution_of_the_model(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_default_training_learns(tmp_path):
-    """The first 300 steps of the default run: far above chance on pairs never seen."""
-    assert main(["--out", str(tmp_path), "--steps", "300"]) == 0
+    """A third of the default run: far above chance on pairs never seen, names included."""
+    assert main(["--out", str(tmp_path), "--steps", "700"]) == 0
     results = json.loads((tmp_path / "log.json").read_text())["results"]
-    assert results["objects"][0] > 0.1 and results["colours"][0] > 0.4 and results["image to text R@1"][0] > 0.1
+    assert results["objects"][0] > 0.2 and results["colours"][0] > 0.6 and results["image to text R@1"][0] > 0.6
