@@ -451,7 +451,7 @@ def parse(argv):
     add("--model", default="tiny-RN", choices=CONFIGS, help="from scratch (default: %(default)s)")
     add("--steps", type=int, default=2000, help="default: %(default)s; batches of names end at 1300 whatever it is")
     add("--batch-size", type=int, default=256, help="pairs in a step (default: %(default)s)")
-    add("--lr", type=float, default=4e-3, help="highest, of the image encoder (default: %(default)s; tiny-ViT: 1e-3)")
+    add("--lr", type=float, default=4e-3, help="highest, of the image encoder (default: %(default)s; tiny-ViT: 2e-3)")
     add("--weight-decay", type=float, default=0.1, help="default: %(default)s")
     add("--warmup", type=int, default=50, metavar="STEPS", help="default: %(default)s")
     add("--seed", type=int, default=0, help="of the weights and of the data (default: %(default)s)")
