@@ -1,16 +1,24 @@
 """CLIP in one file: tokenizer, attention, vision transformer, ResNet, contrastive loss, the nine published models.
 
-Radford et al. 2021, "Learning Transferable Visual Models from Natural Language Supervision", arXiv 2103.00020.
-"Section", "Figure" and "Table" below are that paper's. Parameter names and shapes are OpenAI's, so their weights fit.
+Radford et al. 2021, "Learning Transferable Visual Models from Natural Language Supervision", arXiv 2103.00020, whose
+sections, figures and tables are named below. Parameters have OpenAI's names and shapes, so that OpenAI's weights fit.
 Letters in shape comments: B batch, T tokens, D width, H heads (or height, where there are no heads), W width of the
 image, C channels, P patch size, R resolution, E joint embedding.
 """
+import gzip
+import hashlib
 import html
+import http.client
+import json
 import math
 import os
+import pickle
 import re
+import sys
+import urllib.request
+import zipfile
 from collections import Counter, OrderedDict, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -77,35 +85,44 @@ class Tokenizer:
         if vocab_size < 514:
             raise ValueError(f"vocab_size is {vocab_size}; 512 byte tokens and 2 specials need at least 514")
         counts = Counter(word for text in texts for word in _WORD.findall(clean(text)))
-        words = {word: _spell(word) for word in counts}
-        pairs, where = Counter(), defaultdict(set)  # how often each pair occurs, and in which words
-        for word, parts in words.items():
-            for pair in zip(parts, parts[1:]):
-                pairs[pair] += counts[word]
-                where[pair].add(word)
-        merges = []
-        while len(merges) < vocab_size - 514 and pairs:
-            best = min(pairs, key=lambda pair: (-pairs[pair], pair))
-            merges.append(best)
-            for word in where.pop(best):  # only the words that hold the pair change any count
-                old, new = words[word], merge(words[word], best)
-                for pair in zip(old, old[1:]):
-                    pairs[pair] -= counts[word]
-                for pair in zip(new, new[1:]):
-                    pairs[pair] += counts[word]
+        words, pairs, where = {}, Counter(), defaultdict(set)  # parts; how often each pair occurs, and in which words
+
+        def change(word, parts):
+            for sign, old_or_new in ((-1, words.get(word, [])), (1, parts)):
+                for pair in zip(old_or_new, old_or_new[1:]):
+                    pairs[pair] += sign * counts[word]
                     where[pair].add(word)
-                words[word] = new
-            pairs = +pairs  # drops what has come to zero
+            words[word] = parts
+
+        for word in counts:
+            change(word, _spell(word))
+        merges = []
+        while len(merges) < vocab_size - 514 and (pairs := +pairs):  # + drops what has come to zero
+            merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
+            for word in where.pop(merges[-1]):  # only the words that hold the pair change any count
+                change(word, merge(words[word], merges[-1]))
         return cls(merges)
+
+    @classmethod
+    def from_merges(cls, path=None):
+        """OpenAI's 49,408 tokens: the file at path or $CLIP_BPE, beside an installed clip or open_clip, or in the cache
+        folder of OpenAI's code, where it is downloaded. Ids are OpenAI's but for texts that ftfy repairs there: curly
+        quotes, half- and full-width forms, accents apart from their letters, control characters, decoding errors."""
+        beside = [os.path.join(folder, package, os.path.basename(MERGES[0]))
+                  for folder in sys.path for package in ("clip", "open_clip")]
+        path = path or os.environ.get("CLIP_BPE") or next(filter(os.path.exists, beside), None) or fetch(*MERGES)
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as file:
+                lines = file.read().split("\n")
+            return cls(lines[i].split() for i in range(1, 49152 - 256 - 2 + 1))
+        except Exception as error:  # of gzip, zlib or UTF-8
+            raise ValueError(f"{path}: not OpenAI's file of merges ({error})") from None
 
     def _bpe(self, word):
         """Merge the pair learned earliest until none is left, as in training."""
         parts = _spell(word)
-        while len(parts) > 1:
-            best = min(zip(parts, parts[1:]), key=lambda pair: self.ranks.get(pair, math.inf))
-            if best not in self.ranks:
-                break
-            parts = merge(parts, best)
+        while pairs := [pair for pair in zip(parts, parts[1:]) if pair in self.ranks]:
+            parts = merge(parts, min(pairs, key=self.ranks.get))
         return [self.ids[part] for part in parts]
 
     def encode(self, text):
@@ -120,19 +137,15 @@ class Tokenizer:
         return bytes(UNBYTES[c] for c in text).decode("utf-8", "replace").replace("</w>", " ")
 
     def __call__(self, texts, context_length=77, truncate=False, pad=True):
-        """A string or B of them -> LongTensor (B, context_length): start, ids, end, zeros (Section 2.4).
-
-        Without pad it is only as wide as the longest text. Raises ValueError for a text that is too long, unless
-        truncate, which cuts it and keeps the end token."""
+        """A string or B of them -> LongTensor (B, context_length): start, ids, end, zeros (Section 2.4); without pad
+        as wide as the longest. ValueError for a text that is too long, unless truncate, which keeps the end token."""
         rows = [[self.sot, *self.encode(text), self.eot] for text in ([texts] if isinstance(texts, str) else texts)]
-        for i, ids in enumerate(rows):
-            if len(ids) > context_length and not truncate:
-                raise ValueError(f"a text of {len(ids)} tokens, start and end included, is longer than the context of "
-                                 f"{context_length}; shorten it or pass truncate=True")
-            if len(ids) > context_length:
-                rows[i] = ids[:context_length - 1] + [self.eot]
-        width = context_length if pad else max(map(len, rows), default=0)
-        rows = [ids + [0] * (width - len(ids)) for ids in rows]
+        longest = max(map(len, rows), default=0)
+        if longest > context_length and not truncate:
+            raise ValueError(f"a text of {longest} tokens, start and end included, is longer than the context of "
+                             f"{context_length}; shorten it or pass truncate=True")
+        width = context_length if pad else min(longest, context_length)
+        rows = [ids[:width - 1] + [self.eot] if len(ids) > width else ids + [0] * (width - len(ids)) for ids in rows]
         return torch.tensor(rows, dtype=torch.long).view(len(rows), width)  # (B, width)
 
 
@@ -143,13 +156,9 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def crop_square(image, resolution):
-    """PIL image of any mode and size -> RGB image (R, R): short side to R, centre crop, then RGB.
-
-    In this order, as in OpenAI's code, a palette image is resized by nearest neighbour."""
+    """PIL image of any mode and size -> RGB image (R, R): short side to R, centre crop, then RGB. As in OpenAI's code,
+    palette images are resized by nearest neighbour, EXIF flags turn nothing, and 16-bit levels above 255 are white."""
     w, h = image.size
-    if max(w, h) > 100 * min(w, h):  # the ends of a ribbon go first: a resized copy of it all would fill the memory
-        x, y = ((side // min(w, h) - 100) // 2 * min(w, h) if side > min(w, h) else 0 for side in (w, h))
-        image, w, h = image.crop((x, y, w - x, h - y)), w - 2 * x, h - 2 * y
     w, h = (resolution, int(resolution * h / w)) if w <= h else (int(resolution * w / h), resolution)
     image = image.resize((w, h), Image.Resampling.BICUBIC)
     left, top = round((w - resolution) / 2), round((h - resolution) / 2)
@@ -163,7 +172,7 @@ def normalize(pixels):
 
 
 def preprocess(image, resolution):
-    """PIL image of any mode and size -> float32 (3, R, R), normalised, bit for bit OpenAI's (but for ribbons)."""
+    """PIL image of any mode and size -> float32 (3, R, R), normalised, bit for bit OpenAI's."""
     pixels = torch.from_numpy(np.array(crop_square(image, resolution))).permute(2, 0, 1)  # (3, R, R)
     return normalize(pixels / 255)
 
@@ -176,15 +185,6 @@ class QuickGELU(nn.Module):
 
     def forward(self, x):
         return x * torch.sigmoid(1.702 * x)
-
-
-def attention(q, k, v, causal=False):
-    """softmax(q kᵀ / sqrt(d)) v for q (B, H, T, d), k and v (B, H, S, d) -> (B, H, T, d). The formula, for reading:
-    the modules call PyTorch's, which gives the same without ever storing the T x S scores."""
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, T, S)
-    if causal:  # token t sees tokens 0 to t
-        scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -math.inf)
-    return scores.softmax(dim=-1) @ v  # (B, H, T, d)
 
 
 class Attention(nn.Module):
@@ -201,8 +201,9 @@ class Attention(nn.Module):
 
     def forward(self, x):
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).unflatten(-1, (3, self.heads, 64))  # (B, T, 3, H, 64)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, 64) each
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)  # (B, H, T, 64) = attention(q, k, v, causal)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()  # (B, H, T, 64) each
+        # softmax(q kᵀ / 8 + mask) v, as written out in AttentionPool2d; the causal mask lets token t see tokens 0 to t
+        x = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)  # (B, H, T, 64), (B, H, T, T) never stored
         return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T, D)
 
 
@@ -212,7 +213,7 @@ class ResidualAttentionBlock(nn.Module):
     def __init__(self, width, causal, gelu):
         super().__init__()
         self.attn = Attention(width, causal)
-        self.ln_1 = nn.LayerNorm(width)
+        self.ln_1 = nn.LayerNorm(width)  # PyTorch computes it in float32, of half precision too, as OpenAI's code does
         self.mlp = nn.Sequential(OrderedDict(c_fc=nn.Linear(width, 4 * width), gelu=gelu(),
                                              c_proj=nn.Linear(4 * width, width)))
         self.ln_2 = nn.LayerNorm(width)
@@ -222,27 +223,10 @@ class ResidualAttentionBlock(nn.Module):
         return x + self.mlp(self.ln_2(x))
 
 
-class Blocks(nn.Sequential):
-    """A chain of blocks. With .checkpointing, activations inside a block are computed again for the gradient instead
-    of kept (Section 2.5; Chen et al. 2016): less memory for one more forward pass."""
-
-    checkpointing = False
-
-    def forward(self, x):
-        for block in self:
-            x = checkpoint(block, x, use_reentrant=False) if self.checkpointing and self.training else block(x)
-        return x
-
-
-class Transformer(nn.Module):
+def transformer(width, layers, causal, gelu):
     """`layers` residual attention blocks, (B, T, D) -> (B, T, D)."""
-
-    def __init__(self, width, layers, causal, gelu):
-        super().__init__()
-        self.resblocks = Blocks(*(ResidualAttentionBlock(width, causal, gelu) for _ in range(layers)))
-
-    def forward(self, x):
-        return self.resblocks(x)
+    blocks = (ResidualAttentionBlock(width, causal, gelu) for _ in range(layers))
+    return nn.Sequential(OrderedDict(resblocks=nn.Sequential(*blocks)))
 
 
 class VisionTransformer(nn.Module):
@@ -255,13 +239,13 @@ class VisionTransformer(nn.Module):
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
         self.positional_embedding = nn.Parameter(scale * torch.randn((config.image_resolution // P) ** 2 + 1, width))
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = Transformer(width, config.vision_layers, False, gelu)
+        self.transformer = transformer(width, config.vision_layers, False, gelu)
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, config.embed_dim))
 
     def forward(self, x):
         x = self.conv1(x).flatten(2).transpose(1, 2)  # (B, T, D): R/P x R/P patches, row by row
-        x = torch.cat([self.class_embedding.expand(len(x), 1, -1).to(x.dtype), x], dim=1)  # (B, T + 1, D)
+        x = torch.cat([self.class_embedding.expand(x.shape[0], 1, -1).to(x.dtype), x], dim=1)  # (B, T + 1, D)
         x = self.transformer(self.ln_pre(x + self.positional_embedding))
         return self.ln_post(x[:, 0]) @ self.proj  # (B, E), from the class token
 
@@ -270,25 +254,18 @@ class VisionTransformer(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions around a shortcut. (B, C, H, W) -> (B, 4 planes, H / stride, W / stride).
-
-    Strides are average pools: no convolution here skips pixels, neither on the main path nor on the shortcut."""
+    """1x1, 3x3, 1x1 convolutions around a shortcut. (B, C, H, W) -> (B, 4 planes, H / stride, W / stride)."""
 
     def __init__(self, channels, planes, stride):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, 4 * planes, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * planes)
+        self.conv1, self.bn1 = nn.Conv2d(channels, planes, 1, bias=False), nn.BatchNorm2d(planes)
+        self.conv2, self.bn2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False), nn.BatchNorm2d(planes)
+        self.conv3, self.bn3 = nn.Conv2d(planes, 4 * planes, 1, bias=False), nn.BatchNorm2d(4 * planes)
         nn.init.zeros_(self.bn3.weight)  # each block begins as its shortcut (Goyal et al. 2017)
-        self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
-        self.downsample = None
-        if stride > 1 or channels != 4 * planes:  # "0" and "1" are the released weights' names
-            self.downsample = nn.Sequential(OrderedDict([("-1", nn.AvgPool2d(stride)),
-                                                         ("0", nn.Conv2d(channels, 4 * planes, 1, bias=False)),
-                                                         ("1", nn.BatchNorm2d(4 * planes))]))
+        self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()  # so that no convolution skips pixels
+        self.downsample = None if stride == 1 and channels == 4 * planes else nn.Sequential(OrderedDict([
+            ("-1", nn.AvgPool2d(stride)), ("0", nn.Conv2d(channels, 4 * planes, 1, bias=False)),
+            ("1", nn.BatchNorm2d(4 * planes))]))  # "0" and "1" are the released weights' names
 
     def forward(self, x):
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -315,8 +292,8 @@ class AttentionPool2d(nn.Module):
         x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positional_embedding  # (B, 1 + HW, C)
         q, k, v = self.q_proj(x[:, :1]), self.k_proj(x), self.v_proj(x)  # (B, 1, C), (B, 1 + HW, C) twice
         q, k, v = (t.unflatten(-1, (self.heads, 64)).transpose(1, 2) for t in (q, k, v))  # (B, H, 1 or 1 + HW, 64)
-        x = F.scaled_dot_product_attention(q, k, v).flatten(1)  # (B, C)
-        return self.c_proj(x)  # (B, E)
+        weights = (q @ k.transpose(-2, -1) / math.sqrt(64)).softmax(dim=-1)  # (B, H, 1, 1 + HW), they add up to 1
+        return self.c_proj((weights @ v).flatten(1))  # (B, H, 1, 64) -> (B, C) -> (B, E)
 
 
 class ModifiedResNet(nn.Module):
@@ -324,21 +301,16 @@ class ModifiedResNet(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        width = config.vision_width
-        self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width // 2)
-        self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width // 2)
-        self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(width)
-        channels = width
-        for i, blocks in enumerate(config.vision_layers):  # strides 1, 2, 2, 2
-            planes, stride = width * 2 ** i, 1 if i == 0 else 2
-            stage = [Bottleneck(channels, planes, stride)]
-            stage += [Bottleneck(4 * planes, planes, 1) for _ in range(blocks - 1)]
-            setattr(self, f"layer{i + 1}", Blocks(*stage))
-            channels = 4 * planes
-        self.attnpool = AttentionPool2d(config.image_resolution // 32, channels, config.embed_dim)
+        width, half = config.vision_width, config.vision_width // 2
+        self.conv1, self.bn1 = nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(half)
+        self.conv2, self.bn2 = nn.Conv2d(half, half, 3, padding=1, bias=False), nn.BatchNorm2d(half)
+        self.conv3, self.bn3 = nn.Conv2d(half, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        for i, blocks in enumerate(config.vision_layers):
+            planes = width * 2 ** i
+            first = Bottleneck(2 * planes, planes, 2) if i else Bottleneck(width, planes, 1)
+            rest = (Bottleneck(4 * planes, planes, 1) for _ in range(blocks - 1))
+            setattr(self, f"layer{i + 1}", nn.Sequential(first, *rest))
+        self.attnpool = AttentionPool2d(config.image_resolution // 32, 32 * width, config.embed_dim)
 
     def forward(self, x):
         x = F.relu(self.bn1(self.conv1(x)))  # (B, D/2, R/2, R/2)
@@ -397,22 +369,15 @@ class CLIP(nn.Module):
         self.config = c = config
         gelu = QuickGELU if c.quick_gelu else nn.GELU
         self.visual = ModifiedResNet(c) if c.vision_patch_size is None else VisionTransformer(c, gelu)
-        self.transformer = Transformer(c.transformer_width, c.transformer_layers, True, gelu)
+        self.transformer = transformer(c.transformer_width, c.transformer_layers, True, gelu)
         self.token_embedding = nn.Embedding(c.vocab_size, c.transformer_width)
         self.positional_embedding = nn.Parameter(torch.empty(c.context_length, c.transformer_width))
         self.ln_final = nn.LayerNorm(c.transformer_width)
         self.text_projection = nn.Parameter(torch.empty(c.transformer_width, c.embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # the paper's t: logits are times exp(t)
         self.eot_token = c.vocab_size - 1
-        self.initialize_text()
-        for blocks in (module for module in self.modules() if checkpointing and isinstance(module, Blocks)):
-            blocks.checkpointing = True
-            for norm in (module for module in blocks.modules() if isinstance(module, nn.BatchNorm2d)):
-                norm.momentum = 1 - math.sqrt(0.9)  # run twice a step, this moves the averages as 0.1 does once
-
-    def initialize_text(self):
-        """The text encoder's own rule, GPT-2's with widths in it. All else is set where it is made."""
-        width, layers = self.config.transformer_width, self.config.transformer_layers
+        # The text encoder begins by GPT-2's rule, with widths in it; all else is initialised where it is made.
+        width, layers = c.transformer_width, c.transformer_layers
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
         for block in self.transformer.resblocks:
@@ -421,56 +386,70 @@ class CLIP(nn.Module):
             nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
             nn.init.normal_(block.mlp.c_proj.weight, std=(width * 2 * layers) ** -0.5)
         nn.init.normal_(self.text_projection, std=width ** -0.5)
+        for block in self.modules() if checkpointing else ():  # Section 2.5; Chen et al. 2016
+            if isinstance(block, (ResidualAttentionBlock, Bottleneck)):  # run again for the gradient instead of kept
+                block.forward = lambda x, f=block.forward: checkpoint(f, x, use_reentrant=False)
+                for norm in (module for module in block.modules() if isinstance(module, nn.BatchNorm2d)):
+                    norm.momentum = 1 - math.sqrt(0.9)  # run twice a step, this moves the averages as 0.1 does once
 
     def encode_image(self, images):
         """Normalised pixels (B, 3, R, R) -> features (B, E), not of unit length."""
-        return self.visual(images)
+        return self.visual(images.to(self.visual.conv1.weight.dtype))
 
     def encode_text(self, tokens):
-        """Ids (B, T), T up to the context length -> features (B, E), not of unit length: the top layer at the (first)
-        end token, the only one that has seen the whole caption. Under the causal mask what stands behind it, padding
-        included, has no influence, so no padding mask is needed. Each row must hold an end token."""
-        x = self.token_embedding(tokens) + self.positional_embedding[:tokens.shape[1]]  # (B, T, D)
-        x = self.transformer(x)
+        """Ids (B, T), T up to the context length -> features (B, E), not of unit length: the top layer at the first end
+        token, which each row must hold. The mask is causal, so what stands behind it, padding included, has no part."""
+        x = self.transformer(self.token_embedding(tokens) + self.positional_embedding[:tokens.shape[1]])  # (B, T, D)
         end = (tokens == self.eot_token).int().argmax(dim=-1)  # (B,)
-        x = x[torch.arange(len(x), device=x.device), end]  # (B, D)
+        x = x[torch.arange(x.shape[0], device=x.device), end]  # (B, D)
         return self.ln_final(x) @ self.text_projection  # (B, E)
 
     def forward(self, images, tokens):
         """-> logits (images, texts) and their transpose: cosine similarities times exp(logit_scale)."""
-        image_features = F.normalize(self.encode_image(images), dim=-1)
-        text_features = F.normalize(self.encode_text(tokens), dim=-1)
-        logits_per_image = self.logit_scale.exp() * image_features @ text_features.T
+        I_e, T_e = F.normalize(self.encode_image(images), dim=-1), F.normalize(self.encode_text(tokens), dim=-1)
+        logits_per_image = self.logit_scale.exp() * I_e @ T_e.T
         return logits_per_image, logits_per_image.T
-
-    @torch.no_grad()
-    def clamp_logit_scale(self):
-        """Keep exp(logit_scale) at 100 or below, which the paper found necessary for stability (Section 2.5)."""
-        self.logit_scale.clamp_(max=math.log(100))
 
 
 def contrastive_loss(image_features, text_features, logit_scale):
     """Figure 3: features (B, E) twice, of any length, and the log of the scale -> scalar, in nats; a guess is ln(B).
-
     Cross-entropy of "which of the B captions belongs to this image" and the reverse, averaged. ValueError if B is 1."""
     if len(image_features) < 2:
-        raise ValueError("a batch of one pair has no wrong caption to tell from the right one: its loss is 0 whatever "
-                         "the features, so nothing is learned; use at least two pairs")
+        raise ValueError("a batch of one pair has no wrong caption, so its loss is always 0; use at least two pairs")
     I_e, T_e = F.normalize(image_features, dim=-1), F.normalize(text_features, dim=-1)
     logits = logit_scale.exp() * I_e @ T_e.T  # (B, B)
     labels = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
-# ---- Files -----------------------------------------------------------------------------------------------------------
+# ---- Files: ours, OpenAI's, open_clip's, Hugging Face's --------------------------------------------------------------
+
+MERGES = ("https://github.com/openai/CLIP/raw/main/clip/bpe_simple_vocab_16e6.txt.gz",
+          "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a")
+WEIGHTS = "https://openaipublic.azureedge.net/clip/models/{}/{}.pt"  # SHA-256 and name
+SHA256 = {
+    "RN50": "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
+    "RN101": "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599",
+    "RN50x4": "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd",
+    "RN50x16": "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa",
+    "RN50x64": "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c",
+    "ViT-B/32": "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+    "ViT-B/16": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
+    "ViT-L/14": "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+    "ViT-L/14@336px": "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
+}
+HUGGING_FACE = [name.split(">") for name in """text_model.> vision_model.>visual. embeddings.> self_attn.>attn.
+    position_embedding.weight>positional_embedding visual_projection.weight>visual.proj fc1.>c_fc. fc2.>c_proj.
+    text_projection.weight>text_projection encoder.layers.>transformer.resblocks. layer_norm1.>ln_1. layer_norm2.>ln_2.
+    final_layer_norm.>ln_final. pre_layrnorm.>ln_pre. post_layernorm.>ln_post. patch_embedding.>conv1.""".split()]
 
 
-def write(path, content):
-    """torch.save that leaves either the old file or the whole new one, whenever it is interrupted."""
+def write(path, save):
+    """Call save(file) such that, whenever it is interrupted, path is either the old file or the whole new one."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
-            torch.save(content, file)
+            save(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -480,21 +459,145 @@ def write(path, content):
 
 
 def save(path, model, tokenizer):
-    """Configuration, merges and weights in one file that `load` reads."""
-    write(path, {"config": asdict(model.config), "merges": tokenizer.merges, "state_dict": model.state_dict()})
+    """A state dict that OpenAI's build_model and open_clip's take as it is. What it has no place for, the merges and
+    the kind of GELU, are attributes of the dict, as PyTorch's own _metadata is."""
+    weights = model.state_dict()
+    weights["input_resolution"] = torch.tensor(model.config.image_resolution)  # OpenAI's files have it too
+    weights.merges, weights.quick_gelu = tokenizer.merges, model.config.quick_gelu
+    write(path, lambda file: torch.save(weights, file))
 
 
-def load(path, device="cpu"):
-    """A file of `save` -> (model in eval mode on the device, tokenizer). No code in it can run: weights_only."""
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such checkpoint; `python train_tiny.py` makes one")
+def fetch(url, sha256):
+    """A published file -> its path in the cache folder of OpenAI's code, downloaded unless it is there; an interrupted
+    download is gone on with. OSError without a network, ValueError where the SHA-256 is wrong."""
+    path = os.path.expanduser("~/.cache/clip/") + os.path.basename(url)
+    found = path if os.path.exists(path) else path + ".part"
+    if found != path:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            with open(found, "ab") as file:
+                request = urllib.request.Request(url, headers={"Range": f"bytes={file.tell()}-"})
+                with urllib.request.urlopen(request, timeout=30) as source:
+                    file.truncate(None if source.status == 206 else 0)  # other than 206: from the beginning
+                    while block := source.read(1 << 20):
+                        file.write(block)
+                        print(f"\r{path}: {(source.length or 0) / 1e6:.0f} MB to go ", end="", file=sys.stderr)
+        except (OSError, http.client.HTTPException) as error:
+            if getattr(error, "code", None) != 416:  # which is: there is nothing more to come
+                raise OSError(f"{url}: {error}; run again to go on, or put the file at {path}") from None
+    with open(found, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise ValueError(f"{found}: incomplete or damaged (SHA-256 is not {sha256}); run again, or delete it")
+    if found != path:
+        os.replace(found, path)
+    return path
+
+
+def read_torchscript(archive):
+    """OpenAI's format, a zip with the bytes of each tensor and a pickle of the modules that hold them. PyTorch's reader
+    is deprecated, and runs code that can write files; here each class becomes an idle dict, of its tensors by name."""
+    class Module(dict):
+        def __setstate__(self, state):
+            for name, value in state.items():
+                self |= {f"{name}.{key}": x for key, x in value.items()} if isinstance(value, Module) else {name: value}
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module, name):
+            if name == "_rebuild_tensor_v2":
+                return lambda storage, offset, shape, stride, *rest: storage.as_strided(shape, stride, offset)
+            dtype = getattr(torch, name.removesuffix("Storage").lower(), None)  # HalfStorage: torch.half
+            return dtype if isinstance(dtype, torch.dtype) else Module
+
+        def persistent_load(self, entry):
+            return torch.frombuffer(bytearray(archive.read(f"{root}/data/{entry[2]}")), dtype=entry[1])
+
+    root = archive.namelist()[0].split("/")[0]
+    return Unpickler(archive.open(f"{root}/data.pkl")).load()
+
+
+def read(path):
+    """A checkpoint file -> its state dict. No code in it can run, nor write a file: ValueError if it would."""
+    with open(path, "rb") as file:
+        head = file.read(9)
+        if head[8:] == b"{":  # safetensors: the size of the header, the header (JSON), the bytes of all tensors
+            header = json.loads(head[8:] + file.read(int.from_bytes(head[:8], "little") - 1))
+            raw = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
+            kinds = dict(F64=torch.double, F32=torch.float, F16=torch.half, BF16=torch.bfloat16, I64=torch.long)
+            return {name: raw[slice(*entry["data_offsets"])].clone().view(kinds[entry["dtype"]]).view(entry["shape"])
+                    for name, entry in header.items() if name != "__metadata__"}
+    if head[:2] == b"PK":
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):  # PyTorch's own way to know it
+                return read_torchscript(archive)
+    elif head[:1] != b"\x80":
+        raise ValueError(f"it begins with {head}, as neither PyTorch's files nor safetensors do")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def to_openai(weights):
+    """A state dict in OpenAI's, open_clip's or Hugging Face's layout -> in OpenAI's, in float32."""
+    weights = {re.sub(r"^(module\.|_orig_mod\.)*(text\.)?", "", key): w.float() if w.is_floating_point() else w
+               for key, w in weights.items()
+               if torch.is_tensor(w) and not key.endswith(("position_ids", "context_length", "vocab_size"))}
+    if "text_model.final_layer_norm.weight" in weights:
+        theirs, weights = weights, {}
+        for key, weight in theirs.items():
+            for old, new in HUGGING_FACE:  # from first to last
+                key = key.replace(old, new)
+            weights[key] = weight.T if key in ("visual.proj", "text_projection") else weight
+        for q in [key for key in weights if ".q_proj." in key]:  # three matrices become one
+            parts = [weights.pop(q.replace(".q_", f".{letter}_")) for letter in "qkv"]
+            weights[q.replace(".q_proj.", ".in_proj_")] = torch.cat(parts)
+    return weights
+
+
+def infer_config(weights, quick_gelu):
+    """The shapes in a state dict in OpenAI's layout -> CLIPConfig."""
+    blocks = {match[0] for key in weights if (match := re.match(r".*?(resblocks|layer\d)\.\d+\.", key))}
+    layers = Counter(block.rsplit(".", 2)[0] for block in blocks)  # "visual.layer1": 3, ...
+    (context, text_width), vocab = weights["positional_embedding"].shape, len(weights["token_embedding.weight"])
+    if "visual.proj" in weights:
+        width, _, _, patch = weights["visual.conv1.weight"].shape
+        depth, places = layers["visual.transformer.resblocks"], weights["visual.positional_embedding"]
+        if width > 1024:
+            raise ValueError(f"vision transformers {width} wide are published with heads that are not 64 wide")
+    else:
+        width, patch, places = len(weights["visual.bn3.weight"]), None, weights["visual.attnpool.positional_embedding"]
+        depth = tuple(layers[f"visual.layer{i}"] for i in (1, 2, 3, 4))
+    resolution = int(weights.pop("input_resolution", math.isqrt(len(places) - 1) * (patch or 32)))
+    return CLIPConfig(weights["text_projection"].shape[1], resolution, depth, width, patch, text_width,
+                      layers["transformer.resblocks"], context, vocab, quick_gelu)
+
+
+def load(name_or_path, device="cpu", quick_gelu=None):
+    """The name of a published model, a checkpoint or a Hugging Face folder -> (float32 model in eval mode, tokenizer).
+    The shapes tell the model, `save` or a config.json the kind of GELU; without, open_clip's training runs get nn.GELU,
+    others QuickGELU, unless quick_gelu says otherwise. Raises OSError, or ValueError with the first thing wrong."""
+    path = os.fspath(name_or_path)
+    if path in SHA256:
+        path = fetch(WEIGHTS.format(SHA256[path], re.sub("[/@]", "-", path)), SHA256[path])
+    elif not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such checkpoint; `python train_tiny.py` makes one; published: {[*SHA256]}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        model, tokenizer = CLIP(CLIPConfig(**content["config"])), Tokenizer(content["merges"])
-        if len(tokenizer.vocab) != model.config.vocab_size:
-            raise ValueError(f"{len(tokenizer.vocab)} tokens for a model of {model.config.vocab_size}")
-        model.load_state_dict(content["state_dict"])
-    except Exception as error:  # torch.load raises many kinds
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path}: not a checkpoint of this program ({reason})") from None
+        names = [os.path.join(path, name) for name in ("model.safetensors", "pytorch_model.bin")]  # in a folder
+        path = next(filter(os.path.exists, names), path)
+        content, config = read(path), os.path.join(os.path.dirname(path), "config.json")
+        weights, merges = content.get("state_dict", content), getattr(content, "merges", None)
+        open_clip = weights is not content or any(key.startswith(("module.", "text.")) for key in weights)
+        quick = getattr(content, "quick_gelu", not open_clip)
+        if "text_model.final_layer_norm.weight" in weights and os.path.exists(config):
+            with open(config, encoding="utf-8") as file:
+                quick = '"gelu"' not in file.read()  # Hugging Face's default is "quick_gelu"
+        weights, tokenizer = to_openai(weights), None if merges is None else Tokenizer(merges)
+        with torch.device("meta"):
+            model = CLIP(infer_config(weights, quick if quick_gelu is None else quick_gelu))
+        model.load_state_dict(weights, assign=True)
+    except Exception as error:  # each reader raises kinds of its own
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split()) or repr(error)
+        raise ValueError(f"{path}: not a checkpoint of CLIP ({reason[max(reason.find('GLOBAL'), 0):][:200]})") from None
+    if tokenizer is None:
+        print(f"{path}: {'QuickGELU' if model.config.quick_gelu else 'GELU'}", file=sys.stderr)
+        tokenizer = Tokenizer.from_merges()
+    if len(tokenizer.vocab) != model.config.vocab_size:
+        raise ValueError(f"{path}: {model.config.vocab_size} tokens, not the {len(tokenizer.vocab)} of the merges")
     return model.to(device).eval(), tokenizer

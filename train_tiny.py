@@ -368,7 +368,7 @@ def train(data, model, tokenizer, steps=2000, batch_size=256, lr=4e-3, weight_de
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        model.clamp_logit_scale()
+        model.logit_scale.data.clamp_(max=math.log(100))  # found necessary for stability (Section 2.5)
 
         losses.append(loss.detach())
         done, stopping = step + 1, bool(stop)
@@ -387,8 +387,7 @@ def train(data, model, tokenizer, steps=2000, batch_size=256, lr=4e-3, weight_de
                 model.train()
             history.append(row)
             if keep and ("accuracy" in row or stopping):
-                keep({"step": done, "history": history, "model": model.state_dict(),
-                      "optimizer": optimizer.state_dict()})
+                keep(dict(step=done, history=history, model=model.state_dict(), optimizer=optimizer.state_dict()))
             losses, clock = [], time.time()
         if stopping:
             break
@@ -519,7 +518,8 @@ def run(args):
     handler = signal.signal(signal.SIGINT, lambda *_: stop.append(True))  # Ctrl-C: finish the step, keep the run
     try:
         history = train(data, model, tokenizer, args.steps, args.batch_size, args.lr, args.weight_decay, args.warmup,
-                        args.bfloat16, 50, state, lambda state: write(out / "state.pt", {**state, **more}), stop)
+                        args.bfloat16, 50, state,
+                        lambda x: write(out / "state.pt", lambda file: torch.save(x | more, file)), stop)
     finally:
         signal.signal(signal.SIGINT, handler)
     if history[-1]["step"] < args.steps:
@@ -542,7 +542,7 @@ def finish(data, model, tokenizer, history, settings, out):
     similarity = zeroshot.draw_similarity(model, tokenizer, *data.examples(12))
     similarity.savefig(out / "similarity.png", dpi=120, bbox_inches="tight")
     print(f"\nin {out}: clip.pt, log.json, curves.png, similarity.png; next: python " + (
-        f"zeroshot.py IMAGE --labels TEXT ... --weights {out / 'clip.pt'}" if settings["data"] else
+        f"zeroshot.py IMAGE --labels TEXT ... --model {out / 'clip.pt'}" if settings["data"] else
         f"train_tiny.py --demo --out {out}"))
 
 

@@ -34,8 +34,8 @@ LISTINGS = ["captions.txt", "captions.csv", "captions.tsv"]
 def open_image(path):
     """A picture file -> PIL image, fully read; whatever is wrong with it becomes a one-line error that names it.
 
-    Transparent places become white. `preprocess` alone, like OpenAI's code, shows the colour that lies hidden in them:
-    black, more often than not, so that black drawings vanish."""
+    Transparent places become white: `preprocess` alone, like OpenAI's code, shows the colour that lies hidden in them,
+    black more often than not, so that black drawings vanish. Of a ribbon longer than 100:1 the middle is kept."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # of large pictures; huge ones raise
             image.load()
@@ -43,6 +43,10 @@ def open_image(path):
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a readable picture ({error})") from None
+    w, h = image.size
+    if max(w, h) > 100 * min(w, h):  # the ends of a ribbon go: resized whole it would fill the memory, to be cropped
+        x, y = ((side // min(w, h) - 100) // 2 * min(w, h) if side > min(w, h) else 0 for side in (w, h))
+        image = image.crop((x, y, w - x, h - y))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

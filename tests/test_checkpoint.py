@@ -1,9 +1,10 @@
 """Saving and loading: what comes back, what an interruption leaves behind, and what broken files are answered with."""
+import gzip
 import io
 import os
 import pickle
 import re
-from dataclasses import asdict
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,8 @@ def saved(tmp_path):
     return tmp_path / "model.pt", model, tokenizer
 
 
-@pytest.mark.parametrize("change", [dict(), dict(quick_gelu=False),
+@pytest.mark.parametrize("change", [dict(), dict(quick_gelu=False), dict(vision_layers=(1, 2, 3, 1)),
+                                    dict(image_resolution=48),  # an attention pool of one place, as of 32 pixels
                                     dict(vision_layers=2, vision_width=64, vision_patch_size=8)])
 def test_what_is_saved_comes_back(tmp_path, change):
     model, tokenizer = make(**change)
@@ -47,9 +49,26 @@ def test_what_is_saved_comes_back(tmp_path, change):
     assert loaded_tokenizer.merges == tokenizer.merges
     tokens = tokenizer(CAPTIONS, 12)
     assert loaded_tokenizer(CAPTIONS, 12).equal(tokens)
-    images = torch.randn(2, 3, 32, 32)
+    images = torch.randn(2, 3, model.config.image_resolution, model.config.image_resolution)
     for a, b in zip(loaded(images, tokens), model.eval()(images, tokens)):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("quick_gelu", [True, False])
+def test_what_is_saved_is_a_plain_state_dict(tmp_path, quick_gelu):
+    """OpenAI's code takes the file as it is: an OrderedDict of the weights and the resolution, nothing else in it."""
+    model, tokenizer = make(image_resolution=48, quick_gelu=quick_gelu)
+    save(tmp_path / "model.pt", model, tokenizer)
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert type(content) is OrderedDict and [*content] == [*model.state_dict(), "input_resolution"]
+    assert content.pop("input_resolution").equal(torch.tensor(48))
+    model.load_state_dict(content)
+    assert content.merges == tokenizer.merges and content.quick_gelu is quick_gelu
+
+
+def test_quick_gelu_may_be_overruled(tmp_path):
+    save(tmp_path / "model.pt", *make(quick_gelu=False))
+    assert load(tmp_path / "model.pt", quick_gelu=True)[0].config.quick_gelu
 
 
 def test_saving_leaves_one_file_and_replaces_the_old(saved):
@@ -112,44 +131,69 @@ def test_truncated_file(saved, share):
     refused(path)
 
 
-def contents(saved):
-    return torch.load(saved[0], weights_only=True)
-
-
-@pytest.mark.parametrize("key", ["config", "merges", "state_dict"])
-def test_missing_part(saved, key):
-    content = contents(saved)
-    del content[key]
+def changed(saved, change):
+    """What load says about the file after change(its state dict)."""
+    content = torch.load(saved[0], weights_only=True)
+    change(content)
     torch.save(content, saved[0])
-    assert key in refused(saved[0])
+    return refused(saved[0])
 
 
-@pytest.mark.parametrize("content", [[], {}, 7, None, "red"])
+@pytest.mark.parametrize("content", [[], {}, 7, None, "red", {"state_dict": 3}, {"a": 1}, {1: 2}, torch.zeros(3)])
 def test_content_that_is_something_else(tmp_path, content):
     torch.save(content, tmp_path / "model.pt")
     refused(tmp_path / "model.pt")
 
 
-def test_missing_weight(saved):
-    content = contents(saved)
-    del content["state_dict"]["visual.conv1.weight"]
-    torch.save(content, saved[0])
-    refused(saved[0])
+def test_missing_merges(saved, monkeypatch, tmp_path):
+    """A vocabulary of one's own is not taken for OpenAI's."""
+    monkeypatch.setenv("CLIP_BPE", str(tmp_path / "bpe.txt.gz"))
+    lines = ["a header", *(f"a{i} b" for i in range(48894))]
+    (tmp_path / "bpe.txt.gz").write_bytes(gzip.compress("\n".join(lines).encode(), 1))
+    assert "530 tokens, not the 49408 of the merges" in changed(saved, lambda content: delattr(content, "merges"))
 
 
-def test_wrong_shape(saved):
-    content = contents(saved)
-    content["state_dict"]["text_projection"] = torch.zeros(3, 4)
-    torch.save(content, saved[0])
-    refused(saved[0])
+def test_merges_of_another_vocabulary(saved):
+    assert "530 tokens, not the 529 of the merges" in changed(saved, lambda content: content.merges.pop())
 
 
-@pytest.mark.parametrize("change", [dict(transformer_width=100), dict(colour="red"), dict(vision_layers="many")])
-def test_wrong_configuration(saved, change):
-    content = contents(saved)
-    content["config"] = {**asdict(saved[1].config), **change}
-    torch.save(content, saved[0])
-    refused(saved[0])
+@pytest.mark.parametrize("merges", [7, [7], ["abc"], [("a", 1)]])
+def test_merges_that_are_none(saved, merges):
+    changed(saved, lambda content: setattr(content, "merges", merges))
+
+
+@pytest.mark.parametrize("key", ["visual.conv1.weight", "visual.layer3.0.bn2.running_var", "ln_final.bias",
+                                 "positional_embedding", "text_projection", "visual.attnpool.positional_embedding",
+                                 "transformer.resblocks.0.attn.in_proj_weight", "token_embedding.weight"])
+def test_missing_weight(saved, key):
+    assert key in changed(saved, lambda content: content.pop(key))
+
+
+def test_missing_stage(saved):
+    assert "visual.layer2.0.conv1.weight" in changed(
+        saved, lambda content: [content.pop(key) for key in list(content) if key.startswith("visual.layer2.")])
+
+
+@pytest.mark.parametrize("key", ["visual.layer1.0.bn4.weight", "colour", "transformer.resblocks.0.ln_3.bias"])
+def test_extra_weight(saved, key):
+    assert key in changed(saved, lambda content: content.update({key: torch.zeros(3)}))
+
+
+@pytest.mark.parametrize("key", ["visual.conv2.weight", "visual.layer4.0.bn3.bias", "ln_final.weight", "logit_scale"])
+def test_wrong_shape(saved, key):
+    assert f"size mismatch for {key}" in changed(saved, lambda content: content.update({key: torch.zeros(3, 4)}))
+
+
+def test_wrong_resolution(saved):
+    message = changed(saved, lambda content: content["input_resolution"].fill_(96))
+    assert "size mismatch for visual.attnpool.positional_embedding" in message
+
+
+def test_width_that_has_no_heads(saved):
+    """Attention heads are 64 wide, so a text encoder 100 wide can't have any."""
+    def widen(content):
+        content["positional_embedding"] = torch.zeros(12, 100)
+    assert "attention 100 wide" in changed(saved, widen)
 
 
 class Trap:
@@ -166,7 +210,7 @@ class Trap:
 def test_code_in_a_file_is_not_run(tmp_path, plain):
     path, trap = tmp_path / "model.pt", tmp_path / "sprung"
     with open(path, "wb") as file:
-        pickle.dump({"config": Trap(str(trap))}, file, 2) if plain else torch.save({"config": Trap(str(trap))}, file)
+        pickle.dump({"a": Trap(str(trap))}, file, 2) if plain else torch.save({"a": Trap(str(trap))}, file)
     refused(path)
     assert not trap.exists()
     with open(path, "rb") as file:  # the trap does work

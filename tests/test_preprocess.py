@@ -66,13 +66,43 @@ def test_a_picture_of_one_colour_keeps_it_in_every_mode(mode):
     assert (got == np.array(image.convert("RGB").getpixel((0, 0)))).all()
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB",
-                                  "I", "F", "I;16"])
-def test_noise_in_every_mode_is_finite(mode):
-    size = len(Image.new(mode, (12, 10)).tobytes())
-    noise = np.random.default_rng(0).integers(0, 120, size, dtype=np.uint8).tobytes()  # below 128: no NaN among the F
-    x = preprocess(Image.frombytes(mode, (12, 10), noise), 8)
-    assert x.shape == (3, 8, 8) and x.isfinite().all()
+# SHA-256 of what OpenAI's transform (torchvision 0.29.1, Pillow 13.0.0) makes of `noise` at 32 pixels, as 50 x 37
+# landscape and one pixel wide.
+MODES = {
+    "1": ("d833e0c30a91", "e80232b4d18d"), "L": ("3a3694c0a6e6", "ae0ed28ee199"),
+    "LA": ("2f24c56dd968", "a3518e653d6e"), "P": ("4dec4ababfcd", "16e5c79c5768"),
+    "RGB": ("a1e263640f2f", "d8addd9ec5b0"),
+    "RGBA": ("a4d46b95b078", "2b6238834148"), "CMYK": ("cb3e97267ad9", "e4da20d7b819"),
+    "YCbCr": ("b74c71dab254", "4312dc62bc45"), "I;16": ("7e33dde0bd64", "1a7493ff2f2b"),
+}
+
+
+def noise(mode, size):
+    """Random bytes as a picture of the mode; a palette has a transparent entry."""
+    length = len(Image.new(mode, size).tobytes())
+    image = Image.frombytes(mode, size, np.random.default_rng(0).integers(256, size=length, dtype=np.uint8).tobytes())
+    if mode == "P":
+        image.putpalette(np.random.default_rng(1).integers(256, size=768, dtype=np.uint8).tobytes())
+        image.info["transparency"] = 3
+    return image
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("i, size", [(0, (50, 37)), (1, (1, 90))])
+def test_every_mode_equals_openai(mode, i, size):
+    assert hashlib.sha256(levels(preprocess(noise(mode, size), 32)).tobytes()).hexdigest()[:12] == MODES[mode][i]
+
+
+def test_an_exif_flag_turns_nothing(tmp_path):
+    """As in OpenAI's code: a photograph that its camera marked as lying on its side stays so."""
+    flags = Image.Exif()
+    flags[0x112] = 6  # "turn me by a quarter"
+    picture = noise("RGB", (50, 37))
+    picture.save(tmp_path / "plain.jpg")
+    picture.save(tmp_path / "turned.jpg", exif=flags)
+    assert Image.open(tmp_path / "turned.jpg").getexif()[0x112] == 6
+    plain, turned = (preprocess(open_image(tmp_path / name), 32) for name in ("plain.jpg", "turned.jpg"))
+    assert turned.equal(plain)
 
 
 # ---- Files -----------------------------------------------------------------------------------------------------------
@@ -128,20 +158,21 @@ def test_missing_picture_is_one_line_that_names_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("size, off", [((1, 3000), 0), ((3000, 1), 0), ((2, 3001), 0), ((3001, 6), 2), ((7, 3001), 2)])
-def test_ribbon_is_treated_as_if_it_were_resized_whole(size, off):
+def test_ribbon_is_treated_as_if_it_were_resized_whole(tmp_path, size, off):
     """At most `off` of 255 levels away: 0 where the short side divides R times the long one, so that no length is
     rounded."""
     noise = np.random.default_rng(0).integers(256, size=(size[1], size[0], 3), dtype=np.uint8)
-    image = Image.fromarray(noise)
-    w, h = (32, int(32 * size[1] / size[0])) if size[0] < size[1] else (int(32 * size[0] / size[1]), 32)
-    left, top = round((w - 32) / 2), round((h - 32) / 2)
-    whole = np.asarray(image.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + 32, top + 32)))
-    assert np.abs(levels(preprocess(image, 32)).astype(int) - whole).max() <= off
+    Image.fromarray(noise).save(tmp_path / "ribbon.png")
+    ribbon = open_image(tmp_path / "ribbon.png")
+    assert max(ribbon.size) <= 102 * min(ribbon.size)
+    whole = levels(preprocess(Image.fromarray(noise), 32))
+    assert np.abs(levels(preprocess(ribbon, 32)).astype(int) - whole).max() <= off
 
 
-def test_long_ribbon_does_not_fill_the_memory():
+def test_long_ribbon_does_not_fill_the_memory(tmp_path):
     """Resized whole, its copy would take 100 GB."""
-    assert preprocess(Image.new("L", (1, 2_000_000), 255), 224).min() > 1.9
+    Image.new("L", (1, 2_000_000), 255).save(tmp_path / "ribbon.png")
+    assert preprocess(open_image(tmp_path / "ribbon.png"), 224).min() > 1.9
 
 
 def test_preprocess_leaves_the_picture_as_it_was():

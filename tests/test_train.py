@@ -151,7 +151,6 @@ def test_no_tensor_is_made_on_the_wrong_device(name):
     tokens = tokenizer(captions, 32).to("meta")
     loss = contrastive_loss(model.encode_image(images), model.encode_text(tokens), model.logit_scale)
     loss.backward()
-    model.clamp_logit_scale()
     assert {p.grad.device.type for p in model.parameters()} == {images.device.type} == {"meta"}
     weights = zeroshot.zero_shot_classifier(model, tokenizer, ["a", "b"])
     assert zeroshot.classify(model, zeroshot.encode_images(model, images), weights).device.type == "meta"
