@@ -1,19 +1,24 @@
-"""What a trained CLIP is for: classifiers made from label text (Section 3.1), their accuracy, retrieval.
+"""What a trained CLIP is for: classifiers made from label text (Section 3.1), their accuracy, retrieval, image search.
 
     python zeroshot.py photo.png --labels "a cat" "a dog" "a house"     probabilities for each label
-    python zeroshot.py *.png --labels cat dog --templates prompts.txt   prompt ensemble: a sentence with {} on each line
+    python zeroshot.py *.png --labels cat dog --templates ensemble      eighty sentences for each label
     python zeroshot.py photo.png --labels "a cat" "a dog" --plot        draw the picture and its bars (Figure 21)
+    python zeroshot.py photo.png --labels cat dog --model ViT-B/32      OpenAI's weights, downloaded once
+    python zeroshot.py search DIR "a red sun"                           the pictures of a folder that fit best
 
-Letters in shape comments: B images, N classes, E joint embedding, R resolution.
+Letters in shape comments: B images, N classes, K templates, E joint embedding, R resolution.
 """
 import argparse
 import glob
 import json
+import math
 import os
 import re
 import sys
 import textwrap
 import warnings
+import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +27,28 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 
-from clip_minimal import MEAN, STD, load, preprocess
+from clip_minimal import MEAN, SHA256, STD, load, preprocess, write
 
 CHECKPOINT = "runs/tiny/clip.pt"  # where train_tiny.py leaves its model
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 LISTINGS = ["captions.txt", "captions.csv", "captions.tsv"]
+INDEX = "clip-index.npz"  # in a folder of pictures: their features
+
+# Named sets of templates. Section 3.1.4 gives the first, and the kinds of sentences for the second, which are our own:
+# quality, size and number, place and light, and what it is a picture of at all.
+TEMPLATES = {"photo": ["a photo of a {}."], "ensemble": [
+    *(f"a {how}photo of {which} {{}}." for which in ("a", "the") for how in (
+        "", "good ", "bad ", "sharp ", "blurry ", "bright ", "dark ", "grainy ", "cropped ", "close-up ", "small ")),
+    *(f"a photo of {which} {{}}." for which in (
+        "one", "two", "several", "many", "a group of", "some", "my", "this", "a small", "a large", "a tiny", "a huge",
+        "a new", "an old", "the small", "the large", "a clean", "a dirty", "a pretty", "an odd", "a colourful",
+        "a plain")),
+    *(f"a photo of a {{}} {where}." for where in (
+        "from above", "from the side", "from afar", "in the distance", "at night", "in the sun", "in the rain",
+        "in the snow", "indoors", "outdoors", "on a table", "in the middle of the picture")),
+    *(f"a {medium} of {which} {{}}." for which in ("a", "the") for medium in (
+        "drawing", "painting", "sketch", "cartoon", "sculpture", "mosaic", "silhouette", "pictogram", "poster",
+        "rendering", "toy model", "pencil drawing"))]}
 
 # ---- Files in: pictures, and the captions that people keep with them -------------------------------------------------
 
@@ -120,24 +142,33 @@ def check_device(name):
         raise ValueError(f"device {name!r}: {str(error).splitlines()[0]}") from None
 
 
+def progress(done, total, what):
+    """Shows how far long work has come, on the standard error output."""
+    print(f"\r{done:,} of {total:,} {what}", end="\n" * (done == total), file=sys.stderr, flush=True)
+
+
 @torch.no_grad()
 def encode_texts(model, tokenizer, texts, truncate=False, batch_size=256):
-    """One text or more -> unit features (len(texts), E). One longer than the context is a ValueError or is cut."""
-    context, device = model.config.context_length, model.logit_scale.device
-    parts = [texts[i:i + batch_size] for i in range(0, len(texts), batch_size)]
-    tokens = (tokenizer(part, context, truncate, pad=False).to(device) for part in parts)
-    return torch.cat([F.normalize(model.encode_text(part), dim=-1) for part in tokens])
+    """One text or more -> unit features (len(texts), E). One longer than the context is a ValueError or is cut.
+
+    Texts of like length share a batch, which is cut at its longest: under the causal mask padding has no part."""
+    tokens = tokenizer(texts, model.config.context_length, truncate, pad=False)  # (len(texts), T)
+    lengths = (tokens == model.eot_token).int().argmax(dim=-1) + 1
+    order = lengths.argsort()
+    parts = (tokens[part, :lengths[part[-1]]].to(model.logit_scale.device) for part in order.split(batch_size))
+    features = torch.cat([F.normalize(model.encode_text(part).float(), dim=-1) for part in parts])
+    return features[order.argsort()]
 
 
 @torch.no_grad()
 def encode_images(model, images, batch_size=256):
     """Normalised pixels (B, 3, R, R) -> unit features (B, E). The model must be in eval mode, as `load` returns it."""
-    device = model.logit_scale.device
-    return torch.cat([F.normalize(model.encode_image(part.to(device)), dim=-1) for part in images.split(batch_size)])
+    parts = (part.to(model.logit_scale.device) for part in images.split(batch_size))
+    return torch.cat([F.normalize(model.encode_image(part).float(), dim=-1) for part in parts])
 
 
 def zero_shot_classifier(model, tokenizer, classnames, templates=("{}",)):
-    """N class names and templates with {} in them -> weights (E, N), one unit vector for each class.
+    """N class names and K templates with {} in them -> weights (E, N), one unit vector for each class.
 
     The prompt ensemble of Section 3.1.4: over the templates, the mean of the unit features, brought to unit length."""
     if not classnames or not templates:
@@ -145,9 +176,14 @@ def zero_shot_classifier(model, tokenizer, classnames, templates=("{}",)):
     for template in templates:
         if "{}" not in template:
             raise ValueError(f"template {template!r} has no {{}} to put the label in")
-    prompts = [template.replace("{}", name) for name in classnames for template in templates]
-    features = encode_texts(model, tokenizer, prompts).unflatten(0, (len(classnames), -1))  # (N, templates, E)
-    return F.normalize(features.mean(dim=1), dim=-1).T  # (E, N)
+    weights, step = [], max(1, 4096 // len(templates))  # so many classes at a time, or memory would grow with them
+    for i in range(0, len(classnames), step):
+        prompts = [template.replace("{}", name) for name in classnames[i:i + step] for template in templates]
+        features = encode_texts(model, tokenizer, prompts).unflatten(0, (-1, len(templates)))  # (step, K, E)
+        weights.append(F.normalize(features.mean(dim=1), dim=-1))  # (step, E)
+        if len(classnames) > step:
+            progress(min(i + step, len(classnames)), len(classnames), "labels encoded")
+    return torch.cat(weights).T  # (E, N)
 
 
 @torch.no_grad()
@@ -175,6 +211,67 @@ def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
             hit = fits.gather(1, order[:, :k]).any(dim=-1)
             results[f"{way} R@{k}"] = hit.float().mean().item(), 1 - miss.mean().item()
     return results
+
+
+# ---- Image search ----------------------------------------------------------------------------------------------------
+
+
+def index(model, folder, batch_size=64):
+    """A folder of pictures, with all folders in it -> (their paths, unit features (B, E) on the CPU).
+
+    Features are kept in INDEX in the folder; only what is new, has changed or was encoded by another model is encoded.
+    An interruption loses the work of eight batches at most. What can't be read is left out; a line says so."""
+    folder, R, known = Path(folder), model.config.image_resolution, {}
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    blank = encode_images(model, torch.zeros(1, 3, R, R)).cpu().numpy()  # (1, E), by which to know the model again
+    try:
+        with np.load(folder / INDEX) as old:
+            if np.allclose(old["blank"], blank, atol=1e-4):
+                known = dict(zip(old["names"].tolist(), zip(old["stamps"].tolist(), old["features"])))
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        pass  # there is none yet, or a damaged one, or one of a model with another E
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
+    stamps = {str(path.relative_to(folder)): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths}
+    if not stamps:
+        raise ValueError(f"{folder}: no pictures in this folder ({', '.join(sorted(PICTURES))})")
+    entries = {name: known[name] for name in stamps if known.get(name, [None])[0] == stamps[name]}
+    new = [name for name in stamps if name not in entries]
+
+    def pixels(name):
+        try:
+            return preprocess(open_image(folder / name), R)
+        except (ValueError, OSError) as error:
+            print(f"left out: {error}", file=sys.stderr)
+            return torch.full((3, R, R), math.nan)
+
+    for done in range(batch_size, len(new) + batch_size, batch_size):
+        batch = new[done - batch_size:done]
+        features = encode_images(model, torch.stack([pixels(name) for name in batch])).cpu().numpy()
+        entries |= {name: (stamps[name], feature) for name, feature in zip(batch, features)}
+        progress(min(done, len(new)), len(new), "pictures encoded")
+        if done % (8 * batch_size) == 0 or done >= len(new):
+            columns = [np.array(column) for column in zip(*entries.values())]
+            arrays = {"blank": blank, "names": list(entries), "stamps": columns[0], "features": columns[1]}
+            write(folder / INDEX, partial(np.savez, **arrays))
+    features = torch.from_numpy(np.stack([entries[name][1] for name in stamps]))  # (B, E)
+    readable = features.isfinite().all(dim=-1)
+    if not readable.any():
+        raise ValueError(f"{folder}: none of its pictures can be read")
+    return [path for path, good in zip(paths, readable.tolist()) if good], features[readable]
+
+
+def search(model, tokenizer, folder, text=None, like=None, top=9):
+    """The pictures of a folder that best fit a text, or a picture file -> [(path, cosine), ...], the best first."""
+    if (text is None) == (like is None):
+        raise ValueError("search for a text or for what is like a picture, one of the two")
+    if like is None:
+        query = encode_texts(model, tokenizer, [text])
+    else:
+        query = encode_images(model, preprocess(open_image(like), model.config.image_resolution)[None])
+    paths, features = index(model, folder)
+    scores, order = (features @ query[0].cpu()).topk(min(top, len(paths)))
+    return [(paths[i], score) for i, score in zip(order.tolist(), scores.tolist())]
 
 
 # ---- Pictures for people: each function returns a matplotlib figure --------------------------------------------------
@@ -243,47 +340,69 @@ def draw_similarity(model, tokenizer, images, captions):
 # ---- Command line ----------------------------------------------------------------------------------------------------
 
 
+def parse(argv):
+    """The command line's options; `search` as the first word makes it another command."""
+    searching = argv[:1] == ["search"]
+    parser = argparse.ArgumentParser(prog="zeroshot.py search" if searching else "zeroshot.py",
+                                     description=__doc__.split("\n\nLetters")[0],
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    if searching:
+        add("folder", metavar="DIR", help=f"where the pictures are; their features are kept there in {INDEX}")
+        add("text", nargs="?", metavar="TEXT", help="what to look for")
+        add("--like", metavar="IMAGE", help="look for what is like this picture instead")
+        add("--top", type=int, default=9, metavar="N", help="how many to show (default: %(default)s)")
+        add("--plot", default="search.png", metavar="PNG", help="contact sheet of them (default: %(default)s)")
+    else:
+        add("images", nargs="+", metavar="IMAGE", help="picture files")
+        add("--labels", nargs="+", required=True, metavar="TEXT", help="what the picture may show")
+        add("--templates", metavar="SET", help=f"{', '.join(TEMPLATES)}, or a file with a sentence on each line, {{}} "
+            "where the label goes; features are averaged over them (default: the label alone)")
+        add("--plot", nargs="?", const="zeroshot.png", metavar="PNG",
+            help="draw each picture with its bars into this file (default: zeroshot.png)")
+    add("--model", "--weights", default=CHECKPOINT, metavar="CKPT",
+        help=f"a checkpoint, a Hugging Face folder, or one of {', '.join(SHA256)} (default: %(default)s)")
+    add("--json", action="store_true", help="print JSON instead of text")
+    add("--device", default="cpu", help="where to compute (default: %(default)s)")
+    parser.set_defaults(run=run_search if searching else run_labels)
+    return parser.parse_args(argv[searching:])
+
+
 def main(argv=None):
     """The command line. Exit status 2 and one line for what can't be done."""
-    parser = argparse.ArgumentParser(prog="zeroshot.py", description=__doc__.split("\n\nLetters")[0],
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
-    parser.add_argument("--labels", nargs="+", required=True, metavar="TEXT", help="what the picture may show")
-    parser.add_argument("--templates", metavar="FILE", help="a sentence on each line, with {} where the label goes; "
-                        "their features are averaged (default: the label alone)")
-    parser.add_argument("--weights", default=CHECKPOINT, metavar="CKPT", help="checkpoint (default: %(default)s)")
-    parser.add_argument("--plot", nargs="?", const="zeroshot.png", metavar="PNG",
-                        help="draw each picture with its bars into this file (default: zeroshot.png)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    parser.add_argument("--device", default="cpu", help="where to compute (default: %(default)s)")
-    args = parser.parse_args(argv)
+    args = parse(sys.argv[1:] if argv is None else argv)
     try:
-        return run(args)
+        check_device(args.device)
+        return args.run(args, *load(args.model, args.device))
     except (ValueError, OSError) as error:
         print(f"zeroshot.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nzeroshot.py: interrupted; what was indexed or downloaded is kept", file=sys.stderr)
+        return 130
 
 
-def run(args):
-    """What main does, errors let through. A bad picture is reported and the others are still classified."""
-    check_device(args.device)
-    templates = ["{}"]
-    if args.templates:
+def thumbnail(path):
+    """A picture file -> RGB image of at most 400 x 400 pixels."""
+    picture = open_image(path)
+    picture.thumbnail((400, 400))
+    return picture.convert("RGB")
+
+
+def run_labels(args, model, tokenizer):
+    """Probabilities of labels. A bad picture is reported and the others are still classified."""
+    templates = TEMPLATES.get(args.templates, ["{}"])
+    if args.templates and args.templates not in TEMPLATES:
         templates = [line.strip() for line in read_text(args.templates) if line.strip()]
-    model, tokenizer = load(args.weights, args.device)
     weights = zero_shot_classifier(model, tokenizer, args.labels, templates)
-    good, pictures, pixels, status = [], [], [], 0
+    good, pixels, status = [], [], 0
     for path in (path for name in args.images for path in sorted(glob.glob(name)) or [name]):  # Windows leaves the *
         try:
-            picture = open_image(path)
-            pixels.append(preprocess(picture, model.config.image_resolution))
+            pixels.append(preprocess(open_image(path), model.config.image_resolution))
+            good.append(path)
         except (ValueError, OSError) as error:
             print(f"zeroshot.py: {error}", file=sys.stderr)
             status = 2
-            continue
-        picture.thumbnail((400, 400))
-        pictures.append(picture.convert("RGB"))
-        good.append(path)
     if not good:
         return status
     probabilities = classify(model, encode_images(model, torch.stack(pixels)), weights).cpu()  # (B, N)
@@ -296,10 +415,26 @@ def run(args):
             for value, i in zip(*row.sort(descending=True)):
                 print(f"  {value:6.1%}  {args.labels[i]}")
     if args.plot:
-        titles = [Path(path).name for path in good]
+        pictures, titles = [thumbnail(path) for path in good], [Path(path).name for path in good]
         draw_probabilities(pictures, titles, args.labels, probabilities).savefig(args.plot, dpi=150)
         print(f"drawn into {args.plot}", file=sys.stderr)
     return status
+
+
+def run_search(args, model, tokenizer):
+    """The pictures of a folder that fit best, as lines or JSON and as a contact sheet."""
+    if args.top < 1:
+        raise ValueError(f"--top {args.top}: at least one")
+    found = search(model, tokenizer, args.folder, args.text, args.like, args.top)
+    if args.json:
+        print(json.dumps([{"image": str(path), "cosine": score} for path, score in found], indent=1))
+    else:
+        for path, score in found:
+            print(f"{score:6.3f}  {path}")
+    captions = [f"{score:.3f}  {path.name}" for path, score in found]
+    draw_sheet([thumbnail(path) for path, _ in found], captions, columns=min(5, len(found))).savefig(args.plot, dpi=150)
+    print(f"drawn into {args.plot}", file=sys.stderr)
+    return 0
 
 
 if __name__ == "__main__":

@@ -66,6 +66,10 @@ def test_what_is_saved_is_a_plain_state_dict(tmp_path, quick_gelu):
     assert content.merges == tokenizer.merges and content.quick_gelu is quick_gelu
 
 
+def test_device(saved):
+    assert all(x.device.type == "meta" for x in load(saved[0], "meta")[0].state_dict().values())
+
+
 def test_quick_gelu_may_be_overruled(tmp_path):
     save(tmp_path / "model.pt", *make(quick_gelu=False))
     assert load(tmp_path / "model.pt", quick_gelu=True)[0].config.quick_gelu
@@ -211,6 +215,7 @@ def test_code_in_a_file_is_not_run(tmp_path, plain):
     path, trap = tmp_path / "model.pt", tmp_path / "sprung"
     with open(path, "wb") as file:
         pickle.dump({"a": Trap(str(trap))}, file, 2) if plain else torch.save({"a": Trap(str(trap))}, file)
+    assert plain or "mkdir" in refused(path)
     refused(path)
     assert not trap.exists()
     with open(path, "rb") as file:  # the trap does work

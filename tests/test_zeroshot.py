@@ -3,6 +3,7 @@ import json
 import math
 import os
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ TEXTS = ["a red cat", "a blue dog", "a green house on a hill", "a picture of a d
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return CLIP(CLIPConfig(16, 32, 1, 64, 16, 64, 1, 24, len(tokens().vocab))).eval()
+    return CLIP(CLIPConfig(16, 32, 1, 64, 16, 64, 1, 40, len(tokens().vocab))).eval()
 
 
 def tokens():
@@ -52,8 +53,28 @@ def test_classifier_is_the_mean_of_unit_features_over_templates(model):
     weights = zeroshot.zero_shot_classifier(model, tokens(), classes, templates)
     assert weights.shape == (16, 3)
     for name, column in zip(classes, weights.T):
-        features = [unit(model.encode_text(tokens()(template.replace("{}", name, 1), 24))[0]) for template in templates]
+        features = [unit(model.encode_text(tokens()(template.replace("{}", name, 1), 40))[0]) for template in templates]
         assert torch.allclose(column, unit(sum(features)), atol=1e-5)
+
+
+def test_many_labels_are_encoded_in_parts_with_progress(model, capsys):
+    """The parts of 5,000 labels are those of a few: weights do not depend on which part a label falls into."""
+    names = [f"cat {i}" for i in range(5000)]
+    weights = zeroshot.zero_shot_classifier(model, tokens(), names)
+    picked = [0, 4095, 4096, 4999]
+    few = zeroshot.zero_shot_classifier(model, tokens(), [names[i] for i in picked])
+    assert weights.shape == (16, 5000) and torch.allclose(weights[:, picked], few, atol=1e-5)
+    assert capsys.readouterr().err.endswith("\r5,000 of 5,000 labels encoded\n")
+
+
+def test_named_templates():
+    """Section 3.1.4: one sentence, and an ensemble of eighty different ones with one place for the label each."""
+    assert zeroshot.TEMPLATES["photo"] == ["a photo of a {}."]
+    ensemble = zeroshot.TEMPLATES["ensemble"]
+    assert len(ensemble) == len(set(ensemble)) == 80
+    for template in ensemble:
+        assert template.count("{}") == 1 and "  " not in template
+        assert template.startswith("a ") and template.endswith(".")
 
 
 def test_template_without_a_place_for_the_label_is_refused(model):
@@ -78,14 +99,14 @@ def test_features_do_not_depend_on_batches_or_padding(model, batch_size):
     texts = zeroshot.encode_texts(model, tokens(), TEXTS, batch_size=batch_size)
     pixels = zeroshot.encode_images(model, images, batch_size=batch_size)
     for text, feature in zip(TEXTS, texts):
-        assert torch.allclose(feature, unit(model.encode_text(tokens()(text, 24))[0]), atol=1e-5)
+        assert torch.allclose(feature, unit(model.encode_text(tokens()(text, 40))[0]), atol=1e-5)
     for image, feature in zip(images, pixels):
         assert torch.allclose(feature, unit(model.encode_image(image[None])[0]), atol=1e-5)
     assert not texts.requires_grad and not pixels.requires_grad
 
 
 def test_long_text_is_refused_or_cut(model):
-    with pytest.raises(ValueError, match="longer than the context of 24"):
+    with pytest.raises(ValueError, match="longer than the context of 40"):
         zeroshot.encode_texts(model, tokens(), ["a cat " * 30])
     assert torch.isfinite(zeroshot.encode_texts(model, tokens(), ["a cat " * 30], truncate=True)).all()
 
@@ -121,7 +142,7 @@ def test_retrieval_chance_is_the_share_of_lucky_draws():
 
 
 def test_probabilities_are_printed_in_order(model, checkpoint, picture, capsys):
-    assert zeroshot.main([picture, "--labels", "a cat", "a dog", "a house", "--weights", checkpoint]) == 0
+    assert zeroshot.main([picture, "--labels", "a cat", "a dog", "a house", "--model", checkpoint]) == 0
     name, *lines = capsys.readouterr().out.splitlines()
     assert name == picture
     weights = zeroshot.zero_shot_classifier(model, tokens(), ["a cat", "a dog", "a house"])
@@ -134,16 +155,26 @@ def test_probabilities_are_printed_in_order(model, checkpoint, picture, capsys):
 def test_json_is_for_machines(checkpoint, picture, tmp_path, capsys):
     templates = tmp_path / "templates.txt"
     templates.write_text("a {}\n\na picture of a {}\n")
-    argv = [picture, picture, "--labels", "cat", "dog", "--weights", checkpoint, "--templates", str(templates)]
+    argv = [picture, picture, "--labels", "cat", "dog", "--model", checkpoint, "--templates", str(templates)]
     assert zeroshot.main([*argv, "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)
     assert first == second and first["image"] == picture and list(first["probabilities"]) == ["cat", "dog"]
     assert sum(first["probabilities"].values()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("name", ["photo", "ensemble"])
+def test_templates_by_name(model, checkpoint, picture, capsys, name):
+    assert zeroshot.main([picture, "--labels", "cat", "dog", "--model", checkpoint, "--templates", name, "--json"]) == 0
+    weights = zeroshot.zero_shot_classifier(model, tokens(), ["cat", "dog"], zeroshot.TEMPLATES[name])
+    pixels = zeroshot.preprocess(zeroshot.open_image(picture), 32)[None]
+    expected = zeroshot.classify(model, zeroshot.encode_images(model, pixels), weights)[0].tolist()
+    got = json.loads(capsys.readouterr().out)[0]["probabilities"]
+    assert list(got) == ["cat", "dog"] and list(got.values()) == pytest.approx(expected, abs=1e-5)
+
+
 def test_plot_draws_a_picture(checkpoint, picture, tmp_path, capsys):
     out = tmp_path / "plot.png"
-    argv = [*[picture] * 4, "--labels", "a $cat_", "a dog", "--weights", checkpoint, "--plot", str(out)]
+    argv = [*[picture] * 4, "--labels", "a $cat_", "a dog", "--model", checkpoint, "--plot", str(out)]
     assert zeroshot.main(argv) == 0 and str(out) in capsys.readouterr().err
     assert np.asarray(Image.open(out).convert("L")).std() > 10
 
@@ -155,13 +186,13 @@ def test_any_picture_gets_an_answer(checkpoint, tmp_path, capsys, mode, suffix):
     for size in ((1, 1), (3, 500), (640, 9)):
         path = tmp_path / f"picture.{suffix}"
         Image.new(mode, size).save(path)
-        assert zeroshot.main([str(path), "--labels", "a cat", "a dog", "--weights", checkpoint]) == 0
+        assert zeroshot.main([str(path), "--labels", "a cat", "a dog", "--model", checkpoint]) == 0
         assert "%" in capsys.readouterr().out
 
 
 def test_bad_pictures_are_reported_and_the_others_classified(checkpoint, picture, tmp_path, capsys):
     (tmp_path / "text.png").write_text("no picture")
-    argv = [str(tmp_path / "gone.png"), picture, str(tmp_path / "text.png"), "--labels", "cat", "--weights", checkpoint]
+    argv = [str(tmp_path / "gone.png"), picture, str(tmp_path / "text.png"), "--labels", "cat", "--model", checkpoint]
     assert zeroshot.main(argv) == 2
     out, err = capsys.readouterr()
     assert out.startswith(picture) and len(err.splitlines()) == 2
@@ -169,21 +200,153 @@ def test_bad_pictures_are_reported_and_the_others_classified(checkpoint, picture
 
 
 @pytest.mark.parametrize("argv, message", [
-    (["--weights", "gone.pt"], "gone.pt: no such checkpoint; `python train_tiny.py` makes one"),
+    (["--model", "gone.pt"], "gone.pt: no such checkpoint; `python train_tiny.py` makes one"),
     (["--templates", "gone.txt"], "gone.txt"),
     (["--templates", os.devnull], "at least one label and one template"),
     (["--device", "warp"], "device 'warp'"),
     (["--device", "meta:warp"], "device 'meta:warp'"),
 ])
 def test_one_line_says_what_is_wrong(checkpoint, picture, capsys, argv, message):
-    assert zeroshot.main([picture, "--labels", "cat", "--weights", checkpoint, *argv]) == 2
+    assert zeroshot.main([picture, "--labels", "cat", "--model", checkpoint, *argv]) == 2
     assert message in capsys.readouterr().err.removesuffix("\n").splitlines()[-1]
 
 
 def test_help_shows_examples(capsys):
     with pytest.raises(SystemExit) as exit:
         zeroshot.main(["--help"])
-    assert exit.value.code == 0 and capsys.readouterr().out.count("python zeroshot.py ") == 3
+    assert exit.value.code == 0 and capsys.readouterr().out.count("python zeroshot.py ") == 5
+
+
+# ---- Image search ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Nine pictures of one colour each, one of them in a folder of its own."""
+    root = tmp_path / "pictures"
+    (root / "more").mkdir(parents=True)
+    for i in range(9):
+        Image.new("RGB", (40, 40), (28 * i, 255 - 28 * i, 100)).save(root / ("more" if i == 8 else "") / f"{i}.png")
+    return root
+
+
+def features_of(model, paths):
+    pixels = [zeroshot.preprocess(zeroshot.open_image(path), 32) for path in paths]
+    return torch.stack([unit(model.encode_image(x[None])[0]) for x in pixels])
+
+
+def count_encoded(monkeypatch):
+    """A list that grows by the path of each picture that is opened."""
+    opened, real = [], zeroshot.open_image
+    monkeypatch.setattr(zeroshot, "open_image", lambda path: opened.append(Path(path).name) or real(path))
+    return opened
+
+
+def test_search_by_text_and_by_picture(model, folder):
+    """Cosines and order of plain encoding; a picture is most like itself."""
+    paths = sorted(folder.rglob("*.png"))
+    cosines = features_of(model, paths) @ unit(model.encode_text(tokens()("a red cat", 40))[0])
+    found = zeroshot.search(model, tokens(), folder, "a red cat", top=4)
+    assert [path for path, _ in found] == [paths[i] for i in cosines.argsort(descending=True)[:4]]
+    assert [score for _, score in found] == pytest.approx(cosines.sort(descending=True).values[:4].tolist(), abs=1e-5)
+    for path in paths:
+        assert zeroshot.search(model, tokens(), folder, like=path, top=1) == [(path, pytest.approx(1, abs=1e-5))]
+
+
+def test_only_what_changed_is_encoded_again(model, folder, monkeypatch):
+    opened = count_encoded(monkeypatch)
+    zeroshot.index(model, folder)
+    assert sorted(opened) == [f"{i}.png" for i in range(9)]
+    opened.clear()
+    first, features = zeroshot.index(model, folder)
+    assert not opened and torch.allclose(features, features_of(model, first), atol=1e-5)
+    opened.clear()
+    Image.new("RGB", (40, 40), "white").save(folder / "3.png")
+    Image.new("RGB", (40, 40), "black").save(folder / "new.png")
+    (folder / "5.png").unlink()
+    paths, features = zeroshot.index(model, folder)
+    assert sorted(opened) == ["3.png", "new.png"] and folder / "5.png" not in paths and len(paths) == 9
+    assert torch.allclose(features, features_of(model, paths), atol=1e-5)
+
+
+def test_another_model_has_another_index(model, folder):
+    zeroshot.index(model, folder)
+    torch.manual_seed(1)
+    other = CLIP(model.config).eval()
+    paths, features = zeroshot.index(other, folder)
+    assert torch.allclose(features, features_of(other, paths), atol=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"", b"no index", b"PK\x03\x04"])
+def test_a_damaged_index_is_made_anew(model, folder, content):
+    (folder / zeroshot.INDEX).write_bytes(content)
+    paths, features = zeroshot.index(model, folder)
+    assert torch.allclose(features, features_of(model, paths), atol=1e-5)
+    assert np.load(folder / zeroshot.INDEX)["names"].tolist() == [str(path.relative_to(folder)) for path in paths]
+
+
+def test_an_interruption_keeps_what_is_done(model, folder, monkeypatch):
+    """Stopped at the ninth picture, batches of one: eight are in the index."""
+    opened, real = count_encoded(monkeypatch), zeroshot.open_image
+
+    def stop_at_the_ninth(path):
+        if len(opened) == 8:
+            raise KeyboardInterrupt
+        return real(path)
+
+    monkeypatch.setattr(zeroshot, "open_image", stop_at_the_ninth)
+    with pytest.raises(KeyboardInterrupt):
+        zeroshot.index(model, folder, batch_size=1)
+    monkeypatch.setattr(zeroshot, "open_image", real)
+    opened.clear()
+    assert len(zeroshot.index(model, folder)[0]) == 9 and len(opened) == 1
+
+
+def test_what_cannot_be_read_is_left_out_and_said_once(model, folder, capsys):
+    (folder / "4.png").write_text("no picture")
+    (folder / "dangling.png").symlink_to(folder / "gone.png")
+    (folder / "folder.png").mkdir()
+    paths = zeroshot.index(model, folder)[0]
+    assert folder / "4.png" not in paths and len(paths) == 8
+    assert capsys.readouterr().err.count("left out") == 1
+    assert zeroshot.index(model, folder)[0] == paths and "left out" not in capsys.readouterr().err
+
+
+def test_search_on_the_command_line(checkpoint, folder, tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    argv = ["search", str(folder), "a red cat", "--model", checkpoint, "--top", "3", "--plot", str(sheet)]
+    assert zeroshot.main(argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and np.asarray(Image.open(sheet).convert("L")).std() > 10
+    assert zeroshot.main([*argv, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [f"{entry['cosine']:6.3f}  {entry['image']}" for entry in found] == lines
+    argv = ["search", str(folder), "--like", str(folder / "2.png"), "--model", checkpoint, "--plot", str(sheet)]
+    assert zeroshot.main(argv) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f" 1.000  {folder / '2.png'}"
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["gone", "a cat"], "gone: no such folder"),
+    (["."], "one of the two"),
+    ([".", "a cat", "--like", "x.png"], "one of the two"),
+    ([".", "--like", "gone.png"], "gone.png: no such file"),
+    ([".", "a cat"], "no pictures in this folder"),
+    ([".", "a cat", "--top", "0"], "--top 0: at least one"),
+])
+def test_one_line_says_why_a_search_fails(checkpoint, tmp_path, monkeypatch, capsys, argv, message):
+    monkeypatch.chdir(tmp_path)
+    assert zeroshot.main(["search", *argv, "--model", checkpoint]) == 2
+    assert message in capsys.readouterr().err.removesuffix("\n").splitlines()[-1]
+
+
+def test_interrupted_command_says_so(checkpoint, folder, monkeypatch, capsys):
+    monkeypatch.setattr(zeroshot, "index", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert zeroshot.main(["search", str(folder), "a cat", "--model", checkpoint]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+# ---- Pictures for people ---------------------------------------------------------------------------------------------
 
 
 def test_figures_show_what_they_are_given(model):
