@@ -8,7 +8,6 @@ image, C channels, P patch size, R resolution, E joint embedding.
 import gzip
 import hashlib
 import html
-import http.client
 import json
 import math
 import os
@@ -35,35 +34,25 @@ _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 BYTES = {byte: chr(byte) for byte in _PRINTABLE}
 BYTES |= {byte: chr(256 + i) for i, byte in enumerate(sorted(set(range(256)) - set(_PRINTABLE)))}
 UNBYTES = {char: byte for byte, char in BYTES.items()}
+_CHARS = {byte: chr(i) for i, byte in enumerate(BYTES)}
 
 # What becomes a word before any merging: the special tokens, English contractions, runs of letters, single numbers,
 # runs of anything else that is not white space. `re` has no \p{N}; it is what is numeric and not a letter (½, ², Ⅷ).
 # U+001C to U+001F are white space to Python and not to Unicode.
 _NUMBER = "".join(c for c in map(chr, range(0x20000)) if c.isnumeric() and not c.isalpha())
-_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
-_WORD = re.compile(r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"
+_WORD = re.compile(r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[a-z]++(?!\w)"  # the last is for speed
                    rf"|[^\W{_NUMBER}_]+|[{_NUMBER}]|(?:[^\w\s]|[_\x1c-\x1f])+")
 
 
 def clean(text):
-    """Undo HTML escapes (twice, as captions from the web need it), fold white space, lower-case."""
-    return _SPACE.sub(" ", html.unescape(html.unescape(text)).strip()).strip().lower()
-
-
-def merge(parts, pair):
-    """["a", "b", "a", "b"], ("a", "b") -> ["ab", "ab"]: join each occurrence of the pair, from the left."""
-    out, i = [], 0
-    while i < len(parts):
-        n = 2 if tuple(parts[i:i + 2]) == pair else 1
-        out.append("".join(parts[i:i + n]))
-        i += n
-    return out
+    """Undo HTML escapes (twice, as captions from the web need it), strip white space, lower-case."""
+    return html.unescape(html.unescape(text)).strip().lower()
 
 
 def _spell(word):
-    """"hé" -> ["h", "Ã", "©</w>"]: the characters of the word's UTF-8 bytes, the last one marked as a word's end."""
-    parts = [BYTES[b] for b in word.encode("utf-8", "replace")]
-    return parts[:-1] + [parts[-1] + "</w>"]
+    """"hi" -> "Gň": its UTF-8 bytes, the last one ending a word, each the character whose code is its id (71, 328)."""
+    chars = word.encode("utf-8", "replace").decode("latin-1").translate(_CHARS)
+    return chars[:-1] + chr(ord(chars[-1]) + 256)
 
 
 class Tokenizer:
@@ -73,10 +62,11 @@ class Tokenizer:
         self.merges = [tuple(pair) for pair in merges]
         self.vocab = [*BYTES.values(), *(c + "</w>" for c in BYTES.values()), *(a + b for a, b in self.merges),
                       "<|startoftext|>", "<|endoftext|>"]
-        self.ids = {token: i for i, token in enumerate(self.vocab)}
-        self.ranks = {pair: i for i, pair in enumerate(self.merges)}
+        chars = {token: chr(i) for i, token in enumerate(self.vocab)}
+        self.ranks = {chars[a] + chars[b]: rank for rank, (a, b) in enumerate(self.merges)}
+        self.joined = [chars[a + b] for a, b in self.merges]
         self.sot, self.eot = len(self.vocab) - 2, len(self.vocab) - 1
-        self.cache = {"<|startoftext|>": [self.sot], "<|endoftext|>": [self.eot]}  # word -> ids
+        self.cache = {"<|startoftext|>": (self.sot,), "<|endoftext|>": (self.eot,)}  # what spaces part -> ids
 
     @classmethod
     def train(cls, texts, vocab_size):
@@ -85,22 +75,24 @@ class Tokenizer:
         if vocab_size < 514:
             raise ValueError(f"vocab_size is {vocab_size}; 512 byte tokens and 2 specials need at least 514")
         counts = Counter(word for text in texts for word in _WORD.findall(clean(text)))
-        words, pairs, where = {}, Counter(), defaultdict(set)  # parts; how often each pair occurs, and in which words
+        words, pairs, where = {}, Counter(), defaultdict(set)  # spelled; how often each pair occurs, and in which words
 
-        def change(word, parts):
-            for sign, old_or_new in ((-1, words.get(word, [])), (1, parts)):
-                for pair in zip(old_or_new, old_or_new[1:]):
+        def change(word, spelled):
+            for sign, chars in ((-1, words.get(word, "")), (1, spelled)):
+                for pair in map(str.__add__, chars, chars[1:]):
                     pairs[pair] += sign * counts[word]
                     where[pair].add(word)
-            words[word] = parts
+            words[word] = spelled
 
+        names, merges = cls([]).vocab[:512], []
         for word in counts:
             change(word, _spell(word))
-        merges = []
-        while len(merges) < vocab_size - 514 and (pairs := +pairs):  # + drops what has come to zero
-            merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
-            for word in where.pop(merges[-1]):  # only the words that hold the pair change any count
-                change(word, merge(words[word], merges[-1]))
+        while len(names) < vocab_size - 2 and (most := max(pairs.values(), default=0)):
+            best = min((pair for pair in pairs if pairs[pair] == most), key=lambda pair: [names[ord(c)] for c in pair])
+            merges.append([names[ord(c)] for c in best])
+            names.append("".join(merges[-1]))
+            for word in where.pop(best):  # only the words that hold the pair change any count
+                change(word, words[word].replace(best, chr(names.index(names[-1]))))
         return cls(merges)
 
     @classmethod
@@ -120,16 +112,22 @@ class Tokenizer:
 
     def _bpe(self, word):
         """Merge the pair learned earliest until none is left, as in training."""
-        parts = _spell(word)
-        while pairs := [pair for pair in zip(parts, parts[1:]) if pair in self.ranks]:
-            parts = merge(parts, min(pairs, key=self.ranks.get))
-        return [self.ids[part] for part in parts]
+        rank, none, parts = self.ranks.get, len(self.merges), ["", *_spell(word), ""]
+        ranks = [rank(a + b, none) for a, b in zip(parts, parts[1:])]  # of each part and its neighbour
+        while (best := min(ranks)) < none:
+            i = ranks.index(best)
+            parts[i:i + 2] = self.joined[best]
+            ranks[i - 1:i + 2] = rank(parts[i - 1] + parts[i], none), rank(parts[i] + parts[i + 1], none)
+        return map(ord, parts[1:-1])
 
     def encode(self, text):
         """A string -> its list of ids, without start and end."""
-        words = _WORD.findall(clean(text))
-        self.cache.update((word, self._bpe(word)) for word in words if word not in self.cache)
-        return [i for word in words for i in self.cache[word]]
+        ids = []
+        for chunk in clean(text).split(" "):
+            if chunk not in self.cache:
+                self.cache[chunk] = tuple(i for w in _WORD.findall(chunk) for i in self.cache.get(w) or self._bpe(w))
+            ids += self.cache[chunk]
+        return ids
 
     def decode(self, ids):
         """Ids -> lower-case text with one space behind each word; bytes that are no UTF-8 become U+FFFD."""
@@ -151,8 +149,7 @@ class Tokenizer:
 
 # ---- Images in: OpenAI's preprocessing -------------------------------------------------------------------------------
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the red, green and blue levels (0 to 1) of CLIP's training images
-STD = (0.26862954, 0.26130258, 0.27577711)
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of red, green and blue
 
 
 def crop_square(image, resolution):
@@ -436,8 +433,7 @@ SHA256 = {
     "ViT-B/32": "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
     "ViT-B/16": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
     "ViT-L/14": "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
-    "ViT-L/14@336px": "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
-}
+    "ViT-L/14@336px": "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02"}
 HUGGING_FACE = [name.split(">") for name in """text_model.> vision_model.>visual. embeddings.> self_attn.>attn.
     position_embedding.weight>positional_embedding visual_projection.weight>visual.proj fc1.>c_fc. fc2.>c_proj.
     text_projection.weight>text_projection encoder.layers.>transformer.resblocks. layer_norm1.>ln_1. layer_norm2.>ln_2.
@@ -482,7 +478,7 @@ def fetch(url, sha256):
                     while block := source.read(1 << 20):
                         file.write(block)
                         print(f"\r{path}: {(source.length or 0) / 1e6:.0f} MB to go ", end="", file=sys.stderr)
-        except (OSError, http.client.HTTPException) as error:
+        except Exception as error:  # of the network, of HTTP
             if getattr(error, "code", None) != 416:  # which is: there is nothing more to come
                 raise OSError(f"{url}: {error}; run again to go on, or put the file at {path}") from None
     with open(found, "rb") as file:
@@ -595,9 +591,10 @@ def load(name_or_path, device="cpu", quick_gelu=None):
     except Exception as error:  # each reader raises kinds of its own
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split()) or repr(error)
         raise ValueError(f"{path}: not a checkpoint of CLIP ({reason[max(reason.find('GLOBAL'), 0):][:200]})") from None
+    known = 49408 if tokenizer is None else len(tokenizer.vocab)
+    if known != model.config.vocab_size:
+        raise ValueError(f"{path}: {model.config.vocab_size} tokens, not the {known} of the merges")
     if tokenizer is None:
         print(f"{path}: {'QuickGELU' if model.config.quick_gelu else 'GELU'}", file=sys.stderr)
         tokenizer = Tokenizer.from_merges()
-    if len(tokenizer.vocab) != model.config.vocab_size:
-        raise ValueError(f"{path}: {model.config.vocab_size} tokens, not the {len(tokenizer.vocab)} of the merges")
     return model.to(device).eval(), tokenizer
