@@ -597,4 +597,4 @@ def load(name_or_path, device="cpu", quick_gelu=None):
     if tokenizer is None:
         print(f"{path}: {'QuickGELU' if model.config.quick_gelu else 'GELU'}", file=sys.stderr)
         tokenizer = Tokenizer.from_merges()
-    return model.to(device).eval(), tokenizer
+    return model.to(device, memory_format=torch.channels_last).eval(), tokenizer

@@ -26,6 +26,8 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from clip_minimal import MEAN, SHA256, STD, load, preprocess, write
 
@@ -147,8 +149,21 @@ def progress(done, total, what):
     print(f"\r{done:,} of {total:,} {what}", end="\n" * (done == total), file=sys.stderr, flush=True)
 
 
+def fuse(model):
+    """Fold each BatchNorm2d into the convolution before it, as inference allows: the same features from less work.
+
+    It changes the model in place; its state dict is no longer OpenAI's, and it can't be trained."""
+    for module in list(model.modules()):
+        layers = list(module.named_children())
+        for (name, conv), (after, norm) in zip(layers, layers[1:]):
+            if isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, after, nn.Identity())
+    return model
+
+
 @torch.no_grad()
-def encode_texts(model, tokenizer, texts, truncate=False, batch_size=256):
+def encode_texts(model, tokenizer, texts, truncate=False, batch_size=64):
     """One text or more -> unit features (len(texts), E). One longer than the context is a ValueError or is cut.
 
     Texts of like length share a batch, which is cut at its longest: under the causal mask padding has no part."""
@@ -163,8 +178,8 @@ def encode_texts(model, tokenizer, texts, truncate=False, batch_size=256):
 @torch.no_grad()
 def encode_images(model, images, batch_size=256):
     """Normalised pixels (B, 3, R, R) -> unit features (B, E). The model must be in eval mode, as `load` returns it."""
-    parts = (part.to(model.logit_scale.device) for part in images.split(batch_size))
-    return torch.cat([F.normalize(model.encode_image(part).float(), dim=-1) for part in parts])
+    to = {"device": model.logit_scale.device, "memory_format": torch.channels_last}  # what convolutions are quickest in
+    return torch.cat([F.normalize(model.encode_image(x.to(**to)).float(), dim=-1) for x in images.split(batch_size)])
 
 
 def zero_shot_classifier(model, tokenizer, classnames, templates=("{}",)):
@@ -373,7 +388,8 @@ def main(argv=None):
     args = parse(sys.argv[1:] if argv is None else argv)
     try:
         check_device(args.device)
-        return args.run(args, *load(args.model, args.device))
+        model, tokenizer = load(args.model, args.device)
+        return args.run(args, fuse(model), tokenizer)
     except (ValueError, OSError) as error:
         print(f"zeroshot.py: {error}", file=sys.stderr)
         return 2

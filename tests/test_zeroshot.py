@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import zeroshot
 from clip_minimal import CLIP, CLIPConfig, Tokenizer, normalize, save
@@ -103,6 +104,21 @@ def test_features_do_not_depend_on_batches_or_padding(model, batch_size):
     for image, feature in zip(images, pixels):
         assert torch.allclose(feature, unit(model.encode_image(image[None])[0]), atol=1e-5)
     assert not texts.requires_grad and not pixels.requires_grad
+
+
+def test_fused_model_has_the_features_of_the_plain_one():
+    """The BatchNorms of a ResNet, with averages, gains and biases that are not the initial ones, are gone."""
+    torch.manual_seed(0)
+    model = CLIP(CLIPConfig(16, 64, (1, 2, 1, 1), 4, None, 64, 1, 8, 600)).eval()
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        for tensor in (norm.weight, norm.bias, norm.running_mean):
+            nn.init.normal_(tensor)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+    images = torch.randn(3, 3, 64, 64)
+    expected = model.encode_image(images)
+    assert torch.allclose(zeroshot.fuse(model).encode_image(images) / expected.abs().max(),
+                          expected / expected.abs().max(), atol=1e-5)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
 def test_long_text_is_refused_or_cut(model):
