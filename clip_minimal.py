@@ -181,7 +181,7 @@ class QuickGELU(nn.Module):
     """x * sigmoid(1.702 x), the approximation of GELU that OpenAI's models were trained with."""
 
     def forward(self, x):
-        return x * torch.sigmoid(1.702 * x)
+        return F.silu(1.702 * x).div_(1.702)  # silu(y) = y * sigmoid(y); half as many passes over memory for training
 
 
 class Attention(nn.Module):
