@@ -189,7 +189,7 @@ class Attention(nn.Module):
 
     def __init__(self, width, causal):
         super().__init__()
-        self.heads, self.causal = width // 64, causal
+        self.heads, self.causal, self.queries = width // 64, causal, None  # how many tokens ask; None: all
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))  # queries, keys, values in one matrix
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
@@ -199,8 +199,8 @@ class Attention(nn.Module):
     def forward(self, x):
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).unflatten(-1, (3, self.heads, 64))  # (B, T, 3, H, 64)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()  # (B, H, T, 64) each
-        # softmax(q kᵀ / 8 + mask) v, as written out in AttentionPool2d; the causal mask lets token t see tokens 0 to t
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)  # (B, H, T, 64), (B, H, T, T) never stored
+        # softmax(q kᵀ / 8 + mask) v, as written out in AttentionPool2d; causal: token t sees tokens 0 to t
+        x = F.scaled_dot_product_attention(q[:, :, :self.queries], k, v, is_causal=self.causal)  # (B, H, T, 64)
         return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T, D)
 
 
@@ -216,7 +216,7 @@ class ResidualAttentionBlock(nn.Module):
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, x):
-        x = x + self.attn(self.ln_1(x))
+        x = x[:, :self.attn.queries] + self.attn(self.ln_1(x))
         return x + self.mlp(self.ln_2(x))
 
 
@@ -237,6 +237,7 @@ class VisionTransformer(nn.Module):
         self.positional_embedding = nn.Parameter(scale * torch.randn((config.image_resolution // P) ** 2 + 1, width))
         self.ln_pre = nn.LayerNorm(width)
         self.transformer = transformer(width, config.vision_layers, False, gelu)
+        self.transformer.resblocks[-1].attn.queries = 1  # of the last block only the class token's output is used
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, config.embed_dim))
 
@@ -244,7 +245,7 @@ class VisionTransformer(nn.Module):
         x = self.conv1(x).flatten(2).transpose(1, 2)  # (B, T, D): R/P x R/P patches, row by row
         x = torch.cat([self.class_embedding.expand(x.shape[0], 1, -1).to(x.dtype), x], dim=1)  # (B, T + 1, D)
         x = self.transformer(self.ln_pre(x + self.positional_embedding))
-        return self.ln_post(x[:, 0]) @ self.proj  # (B, E), from the class token
+        return self.ln_post(x[:, 0]) @ self.proj  # (B, 1, D) -> (B, E), from the class token
 
 
 # ---- Modified ResNet (Section 2.4): ResNet-D (He et al. 2019), anti-aliased (Zhang 2019), attention for pooling ------
@@ -373,8 +374,7 @@ class CLIP(nn.Module):
         self.text_projection = nn.Parameter(torch.empty(c.transformer_width, c.embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # the paper's t: logits are times exp(t)
         self.eot_token = c.vocab_size - 1
-        # The text encoder begins by GPT-2's rule, with widths in it; all else is initialised where it is made.
-        width, layers = c.transformer_width, c.transformer_layers
+        width, layers = c.transformer_width, c.transformer_layers  # GPT-2's initialisation, for the text encoder alone
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
         for block in self.transformer.resblocks:
