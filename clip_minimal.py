@@ -2,8 +2,7 @@
 
 Radford et al. 2021, "Learning Transferable Visual Models from Natural Language Supervision", arXiv 2103.00020, whose
 sections, figures and tables are named below. Parameters have OpenAI's names and shapes, so that OpenAI's weights fit.
-Letters in shape comments: B batch, T tokens, D width, H heads (or height, where there are no heads), W width of the
-image, C channels, P patch size, R resolution, E joint embedding.
+Shapes: B batch, T tokens, D width, H heads or height, W image width, C channels, P patch, R resolution, E embedding.
 """
 import gzip
 import hashlib
@@ -38,10 +37,9 @@ _CHARS = {byte: chr(i) for i, byte in enumerate(BYTES)}
 
 # What becomes a word before any merging: the special tokens, English contractions, runs of letters, single numbers,
 # runs of anything else that is not white space. `re` has no \p{N}; it is what is numeric and not a letter (½, ², Ⅷ).
-# U+001C to U+001F are white space to Python and not to Unicode.
 _NUMBER = "".join(c for c in map(chr, range(0x20000)) if c.isnumeric() and not c.isalpha())
 _WORD = re.compile(r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[a-z]++(?!\w)"  # the last is for speed
-                   rf"|[^\W{_NUMBER}_]+|[{_NUMBER}]|(?:[^\w\s]|[_\x1c-\x1f])+")
+                   rf"|[^\W{_NUMBER}_]+|[{_NUMBER}]|(?:[^\w\s]|[_\x1c-\x1f])+")  # \x1c-\x1f: \s to Python alone
 
 
 def clean(text):
@@ -131,8 +129,7 @@ class Tokenizer:
 
     def decode(self, ids):
         """Ids -> lower-case text with one space behind each word; bytes that are no UTF-8 become U+FFFD."""
-        text = "".join(self.vocab[i] for i in ids)
-        return bytes(UNBYTES[c] for c in text).decode("utf-8", "replace").replace("</w>", " ")
+        return bytes(UNBYTES[c] for i in ids for c in self.vocab[i]).decode("utf-8", "replace").replace("</w>", " ")
 
     def __call__(self, texts, context_length=77, truncate=False, pad=True):
         """A string or B of them -> LongTensor (B, context_length): start, ids, end, zeros (Section 2.4); without pad
@@ -140,8 +137,7 @@ class Tokenizer:
         rows = [[self.sot, *self.encode(text), self.eot] for text in ([texts] if isinstance(texts, str) else texts)]
         longest = max(map(len, rows), default=0)
         if longest > context_length and not truncate:
-            raise ValueError(f"a text of {longest} tokens, start and end included, is longer than the context of "
-                             f"{context_length}; shorten it or pass truncate=True")
+            raise ValueError(f"a text of {longest} tokens is longer than the context of {context_length}; shorten it")
         width = context_length if pad else min(longest, context_length)
         rows = [ids[:width - 1] + [self.eot] if len(ids) > width else ids + [0] * (width - len(ids)) for ids in rows]
         return torch.tensor(rows, dtype=torch.long).view(len(rows), width)  # (B, width)
@@ -170,8 +166,7 @@ def normalize(pixels):
 
 def preprocess(image, resolution):
     """PIL image of any mode and size -> float32 (3, R, R), normalised, bit for bit OpenAI's."""
-    pixels = torch.from_numpy(np.array(crop_square(image, resolution))).permute(2, 0, 1)  # (3, R, R)
-    return normalize(pixels / 255)
+    return normalize(torch.from_numpy(np.array(crop_square(image, resolution))).permute(2, 0, 1) / 255)  # (3, R, R)
 
 
 # ---- Transformer (Vaswani et al. 2017, in the pre-LayerNorm form of Radford et al. 2019), for text and for images ----
@@ -185,45 +180,57 @@ class QuickGELU(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, x (B, T, D) -> (B, T, D), in heads of D / H = 64 channels."""
+    """Multi-head self-attention in heads of D / H = 64 channels: x[at] asks x (B, T, D), as the mask allows."""
 
-    def __init__(self, width, causal):
+    def __init__(self, width):
         super().__init__()
-        self.heads, self.causal, self.queries = width // 64, causal, None  # how many tokens ask; None: all
+        self.heads = width // 64
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))  # queries, keys, values in one matrix
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x):
+    def forward(self, x, at, mask):
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).unflatten(-1, (3, self.heads, 64))  # (B, T, 3, H, 64)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()  # (B, H, T, 64) each
-        # softmax(q kᵀ / 8 + mask) v, as written out in AttentionPool2d; causal: token t sees tokens 0 to t
-        x = F.scaled_dot_product_attention(q[:, :, :self.queries], k, v, is_causal=self.causal)  # (B, H, T, 64)
-        return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T, D)
+        q, k, v = qkv.unbind(2)  # (B, T, H, 64) each
+        q, k, v = (t.transpose(1, 2) for t in (q[at], k, v))  # (B, H, T or 1, 64), (B, H, T, 64) twice
+        x = F.scaled_dot_product_attention(q, k, v, mask)  # softmax(q kᵀ / 8) v: AttentionPool2d writes it out
+        return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T or 1, D)
 
 
 class ResidualAttentionBlock(nn.Module):
-    """x + attention, then + a four times wider perceptron, each behind its LayerNorm. (B, T, D) -> (B, T, D)."""
+    """x + attention, then + a four times wider perceptron, each behind its LayerNorm. (B, T, D) -> (B, T or 1, D)."""
 
-    def __init__(self, width, causal, gelu):
+    def __init__(self, width, gelu):
         super().__init__()
-        self.attn = Attention(width, causal)
+        self.attn = Attention(width)
         self.ln_1 = nn.LayerNorm(width)  # PyTorch computes it in float32, of half precision too, as OpenAI's code does
         self.mlp = nn.Sequential(OrderedDict(c_fc=nn.Linear(width, 4 * width), gelu=gelu(),
                                              c_proj=nn.Linear(4 * width, width)))
         self.ln_2 = nn.LayerNorm(width)
 
-    def forward(self, x):
-        x = x[:, :self.attn.queries] + self.attn(self.ln_1(x))
+    def forward(self, x, at, mask):
+        x = x[at] + self.attn(self.ln_1(x), at, mask)
         return x + self.mlp(self.ln_2(x))
 
 
-def transformer(width, layers, causal, gelu):
-    """`layers` residual attention blocks, (B, T, D) -> (B, T, D)."""
-    blocks = (ResidualAttentionBlock(width, causal, gelu) for _ in range(layers))
-    return nn.Sequential(OrderedDict(resblocks=nn.Sequential(*blocks)))
+class Transformer(nn.Module):
+    """x (B, T, D) and the place (B,) in each row of the one token whose output is used -> that output (B, D). It is all
+    that the last block computes."""
+
+    def __init__(self, width, layers, causal, gelu):
+        super().__init__()
+        self.causal = causal
+        self.resblocks = nn.Sequential(*(ResidualAttentionBlock(width, gelu) for _ in range(layers)))
+
+    def forward(self, x, place):
+        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril() if self.causal else None
+        *blocks, last = self.resblocks
+        for block in blocks:
+            x = block(x, (slice(None), slice(None)), mask)  # all tokens; with a causal mask, t sees 0 to t
+        at = torch.arange(x.shape[0], device=x.device)[:, None], place[:, None]
+        return last(x, at, None if mask is None else mask[place][:, None, None]).squeeze(1)
 
 
 class VisionTransformer(nn.Module):
@@ -236,16 +243,15 @@ class VisionTransformer(nn.Module):
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
         self.positional_embedding = nn.Parameter(scale * torch.randn((config.image_resolution // P) ** 2 + 1, width))
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = transformer(width, config.vision_layers, False, gelu)
-        self.transformer.resblocks[-1].attn.queries = 1  # of the last block only the class token's output is used
+        self.transformer = Transformer(width, config.vision_layers, False, gelu)
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, config.embed_dim))
 
     def forward(self, x):
         x = self.conv1(x).flatten(2).transpose(1, 2)  # (B, T, D): R/P x R/P patches, row by row
         x = torch.cat([self.class_embedding.expand(x.shape[0], 1, -1).to(x.dtype), x], dim=1)  # (B, T + 1, D)
-        x = self.transformer(self.ln_pre(x + self.positional_embedding))
-        return self.ln_post(x[:, 0]) @ self.proj  # (B, 1, D) -> (B, E), from the class token
+        x = self.transformer(self.ln_pre(x + self.positional_embedding), x.new_zeros(x.shape[0], dtype=torch.long))
+        return self.ln_post(x) @ self.proj  # (B, D), the class token's output -> (B, E)
 
 
 # ---- Modified ResNet (Section 2.4): ResNet-D (He et al. 2019), anti-aliased (Zhang 2019), attention for pooling ------
@@ -266,11 +272,10 @@ class Bottleneck(nn.Module):
             ("1", nn.BatchNorm2d(4 * planes))]))  # "0" and "1" are the released weights' names
 
     def forward(self, x):
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(self.pool(x)))
-        return F.relu(x + shortcut)
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(self.pool(y)))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
 class AttentionPool2d(nn.Module):
@@ -315,8 +320,7 @@ class ModifiedResNet(nn.Module):
         x = F.relu(self.bn2(self.conv2(x)))
         x = F.relu(self.bn3(self.conv3(x)))  # (B, D, R/2, R/2)
         x = self.layer1(F.avg_pool2d(x, 2))  # (B, 4D, R/4, R/4)
-        x = self.layer4(self.layer3(self.layer2(x)))  # (B, 32D, R//32, R//32)
-        return self.attnpool(x)
+        return self.attnpool(self.layer4(self.layer3(self.layer2(x))))  # (B, 32D, R//32, R//32) -> (B, E)
 
 
 # ---- CLIP: two towers, one space (Section 2.3, Figure 3) -------------------------------------------------------------
@@ -367,7 +371,7 @@ class CLIP(nn.Module):
         self.config = c = config
         gelu = QuickGELU if c.quick_gelu else nn.GELU
         self.visual = ModifiedResNet(c) if c.vision_patch_size is None else VisionTransformer(c, gelu)
-        self.transformer = transformer(c.transformer_width, c.transformer_layers, True, gelu)
+        self.transformer = Transformer(c.transformer_width, c.transformer_layers, True, gelu)
         self.token_embedding = nn.Embedding(c.vocab_size, c.transformer_width)
         self.positional_embedding = nn.Parameter(torch.empty(c.context_length, c.transformer_width))
         self.ln_final = nn.LayerNorm(c.transformer_width)
@@ -385,7 +389,7 @@ class CLIP(nn.Module):
         nn.init.normal_(self.text_projection, std=width ** -0.5)
         for block in self.modules() if checkpointing else ():  # Section 2.5; Chen et al. 2016
             if isinstance(block, (ResidualAttentionBlock, Bottleneck)):  # run again for the gradient instead of kept
-                block.forward = lambda x, f=block.forward: checkpoint(f, x, use_reentrant=False)
+                block.forward = lambda *x, f=block.forward: checkpoint(f, *x, use_reentrant=False)
                 for norm in (module for module in block.modules() if isinstance(module, nn.BatchNorm2d)):
                     norm.momentum = 1 - math.sqrt(0.9)  # run twice a step, this moves the averages as 0.1 does once
 
@@ -396,9 +400,8 @@ class CLIP(nn.Module):
     def encode_text(self, tokens):
         """Ids (B, T), T up to the context length -> features (B, E), not of unit length: the top layer at the first end
         token, which each row must hold. The mask is causal, so what stands behind it, padding included, has no part."""
-        x = self.transformer(self.token_embedding(tokens) + self.positional_embedding[:tokens.shape[1]])  # (B, T, D)
-        end = (tokens == self.eot_token).int().argmax(dim=-1)  # (B,)
-        x = x[torch.arange(x.shape[0], device=x.device), end]  # (B, D)
+        x = self.token_embedding(tokens) + self.positional_embedding[:tokens.shape[1]]  # (B, T, D)
+        x = self.transformer(x, (tokens == self.eot_token).int().argmax(dim=-1))  # (B, D)
         return self.ln_final(x) @ self.text_projection  # (B, E)
 
     def forward(self, images, tokens):
@@ -455,8 +458,7 @@ def write(path, save):
 
 
 def save(path, model, tokenizer):
-    """A state dict that OpenAI's build_model and open_clip's take as it is. What it has no place for, the merges and
-    the kind of GELU, are attributes of the dict, as PyTorch's own _metadata is."""
+    """A state dict that OpenAI's build_model takes as it is; merges and kind of GELU are attributes, like _metadata."""
     weights = model.state_dict()
     weights["input_resolution"] = torch.tensor(model.config.image_resolution)  # OpenAI's files have it too
     weights.merges, weights.quick_gelu = tokenizer.merges, model.config.quick_gelu
@@ -489,26 +491,23 @@ def fetch(url, sha256):
     return path
 
 
-def read_torchscript(archive):
-    """OpenAI's format, a zip with the bytes of each tensor and a pickle of the modules that hold them. PyTorch's reader
-    is deprecated, and runs code that can write files; here each class becomes an idle dict, of its tensors by name."""
+class TorchScript(pickle.Unpickler):
+    """Reads OpenAI's format, a zip with the bytes of each tensor and a pickle of the modules that hold them. PyTorch's
+    reader is deprecated, and runs code that can write files; here each class becomes an idle dict of its tensors."""
+
     class Module(dict):
         def __setstate__(self, state):
-            for name, value in state.items():
-                self |= {f"{name}.{key}": x for key, x in value.items()} if isinstance(value, Module) else {name: value}
+            for name, x in state.items():
+                self |= {f"{name}.{key}": y for key, y in x.items()} if isinstance(x, type(self)) else {name: x}
 
-    class Unpickler(pickle.Unpickler):
-        def find_class(self, module, name):
-            if name == "_rebuild_tensor_v2":
-                return lambda storage, offset, shape, stride, *rest: storage.as_strided(shape, stride, offset)
-            dtype = getattr(torch, name.removesuffix("Storage").lower(), None)  # HalfStorage: torch.half
-            return dtype if isinstance(dtype, torch.dtype) else Module
+    def find_class(self, module, name):
+        if name == "_rebuild_tensor_v2":
+            return lambda storage, offset, shape, stride, *rest: storage.as_strided(shape, stride, offset)
+        dtype = getattr(torch, name.removesuffix("Storage").lower(), None)  # HalfStorage: torch.half
+        return dtype if isinstance(dtype, torch.dtype) else self.Module
 
-        def persistent_load(self, entry):
-            return torch.frombuffer(bytearray(archive.read(f"{root}/data/{entry[2]}")), dtype=entry[1])
-
-    root = archive.namelist()[0].split("/")[0]
-    return Unpickler(archive.open(f"{root}/data.pkl")).load()
+    def persistent_load(self, entry):
+        return torch.frombuffer(bytearray(self.read_bytes(entry[2])), dtype=entry[1])
 
 
 def read(path):
@@ -523,8 +522,11 @@ def read(path):
                     for name, entry in header.items() if name != "__metadata__"}
     if head[:2] == b"PK":
         with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):  # PyTorch's own way to know it
-                return read_torchscript(archive)
+            root = archive.namelist()[0].split("/")[0]
+            if f"{root}/constants.pkl" in archive.namelist():  # PyTorch's own way to know it
+                reader = TorchScript(archive.open(f"{root}/data.pkl"))
+                reader.read_bytes = lambda key: archive.read(f"{root}/data/{key}")
+                return reader.load()
     elif head[:1] != b"\x80":
         raise ValueError(f"it begins with {head}, as neither PyTorch's files nor safetensors do")
     return torch.load(path, map_location="cpu", weights_only=True)
@@ -541,9 +543,8 @@ def to_openai(weights):
             for old, new in HUGGING_FACE:  # from first to last
                 key = key.replace(old, new)
             weights[key] = weight.T if key in ("visual.proj", "text_projection") else weight
-        for q in [key for key in weights if ".q_proj." in key]:  # three matrices become one
-            parts = [weights.pop(q.replace(".q_", f".{letter}_")) for letter in "qkv"]
-            weights[q.replace(".q_proj.", ".in_proj_")] = torch.cat(parts)
+        for a, b in [key.split("q_proj.") for key in weights if ".q_proj." in key]:  # three matrices become one
+            weights[f"{a}in_proj_{b}"] = torch.cat([weights.pop(f"{a}{c}_proj.{b}") for c in "qkv"])
     return weights
 
 
@@ -591,9 +592,8 @@ def load(name_or_path, device="cpu", quick_gelu=None):
     except Exception as error:  # each reader raises kinds of its own
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split()) or repr(error)
         raise ValueError(f"{path}: not a checkpoint of CLIP ({reason[max(reason.find('GLOBAL'), 0):][:200]})") from None
-    known = 49408 if tokenizer is None else len(tokenizer.vocab)
-    if known != model.config.vocab_size:
-        raise ValueError(f"{path}: {model.config.vocab_size} tokens, not the {known} of the merges")
+    if model.config.vocab_size != (49408 if tokenizer is None else len(tokenizer.vocab)):
+        raise ValueError(f"{path}: there are no merges for its {model.config.vocab_size} tokens")
     if tokenizer is None:
         print(f"{path}: {'QuickGELU' if model.config.quick_gelu else 'GELU'}", file=sys.stderr)
         tokenizer = Tokenizer.from_merges()

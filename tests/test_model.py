@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from clip_minimal import CLIP, CONFIGS, Attention, AttentionPool2d, CLIPConfig, contrastive_loss
+from clip_minimal import CLIP, CONFIGS, Attention, AttentionPool2d, CLIPConfig, Transformer, contrastive_loss
 from goldens import recipe
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -166,19 +166,33 @@ def test_initialisation_has_openais_means_and_deviations(name):
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_module_equals_pytorchs_and_the_formula(causal):
     torch.manual_seed(0)
-    module, reference = Attention(128, causal).double(), nn.MultiheadAttention(128, 2, batch_first=True).double()
+    module, reference = Attention(128).double(), nn.MultiheadAttention(128, 2, batch_first=True).double()
     nn.init.normal_(module.in_proj_bias)
     reference.load_state_dict(module.state_dict())
     x = torch.randn(3, 5, 128, dtype=torch.float64)
-    mask = torch.ones(5, 5, dtype=torch.bool).triu(1) if causal else None
-    torch.testing.assert_close(module(x), reference(x, x, x, attn_mask=mask)[0])
+    unseen = torch.ones(5, 5, dtype=torch.bool).triu(1) if causal else None
+    got = module(x, (slice(None), slice(None)), ~unseen if causal else None)
+    torch.testing.assert_close(got, reference(x, x, x, attn_mask=unseen)[0])
     q, k, v = (t.view(3, 5, 2, 64).transpose(1, 2)
                for t in F.linear(x, module.in_proj_weight, module.in_proj_bias).chunk(3, dim=-1))
     scores = q @ k.transpose(-2, -1) / 8
     if causal:
         scores[..., [0, 0, 0, 0, 1, 1, 1, 2, 2, 3], [1, 2, 3, 4, 2, 3, 4, 3, 4, 4]] = -math.inf  # what lies ahead
     heads = scores.softmax(dim=-1) @ v
-    torch.testing.assert_close(module(x), module.out_proj(heads.transpose(1, 2).reshape(3, 5, 128)))
+    torch.testing.assert_close(got, module.out_proj(heads.transpose(1, 2).reshape(3, 5, 128)))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_last_block_gives_what_it_would_among_all_tokens(causal):
+    """A transformer computes its last block for one token of each row; here the block does all of them, as others do."""
+    torch.manual_seed(0)
+    model = Transformer(128, 3, causal, nn.GELU).double()
+    x, place = torch.randn(4, 6, 128, dtype=torch.float64), torch.tensor([0, 5, 2, 2])
+    mask = torch.ones(6, 6, dtype=torch.bool).tril() if causal else None
+    whole = x
+    for block in model.resblocks:
+        whole = block(whole, (slice(None), slice(None)), mask)
+    torch.testing.assert_close(model(x, place), torch.stack([row[i] for row, i in zip(whole, place)]))
 
 
 def test_attention_pool_asks_with_the_mean():
