@@ -230,7 +230,7 @@ class Transformer(nn.Module):
         for block in blocks:
             x = block(x, (slice(None), slice(None)), mask)  # all tokens; with a causal mask, t sees 0 to t
         at = torch.arange(x.shape[0], device=x.device)[:, None], place[:, None]
-        return last(x, at, None if mask is None else mask[place][:, None, None]).squeeze(1)
+        return last(x, at, None if mask is None else mask[place][:, None, None]).squeeze(1)  # (B, 1, D) -> (B, D)
 
 
 class VisionTransformer(nn.Module):

@@ -184,7 +184,7 @@ def test_attention_module_equals_pytorchs_and_the_formula(causal):
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_last_block_gives_what_it_would_among_all_tokens(causal):
-    """A transformer computes its last block for one token of each row; here the block does all of them, as others do."""
+    """A transformer computes its last block for one token of each row; here the block computes all of them."""
     torch.manual_seed(0)
     model = Transformer(128, 3, causal, nn.GELU).double()
     x, place = torch.randn(4, 6, 128, dtype=torch.float64), torch.tensor([0, 5, 2, 2])
