@@ -17,6 +17,7 @@ import urllib.request
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def clean(text):
 
 
 def _spell(word):
-    """"hi" -> "Gň": its UTF-8 bytes, the last one ending a word, each the character whose code is its id (71, 328)."""
+    """A word -> a character for each of its UTF-8 bytes, chr(id), for the last chr(id + 256): "hi" -> "Gň", 71, 328."""
     chars = word.encode("utf-8", "replace").decode("latin-1").translate(_CHARS)
     return chars[:-1] + chr(ord(chars[-1]) + 256)
 
@@ -64,7 +65,7 @@ class Tokenizer:
         self.ranks = {chars[a] + chars[b]: rank for rank, (a, b) in enumerate(self.merges)}
         self.joined = [chars[a + b] for a, b in self.merges]
         self.sot, self.eot = len(self.vocab) - 2, len(self.vocab) - 1
-        self.cache = {"<|startoftext|>": (self.sot,), "<|endoftext|>": (self.eot,)}  # what spaces part -> ids
+        self.cache = {"<|startoftext|>": (self.sot,), "<|endoftext|>": (self.eot,)}  # text between spaces -> its ids
 
     @classmethod
     def train(cls, texts, vocab_size):
@@ -109,9 +110,9 @@ class Tokenizer:
             raise ValueError(f"{path}: not OpenAI's file of merges ({error})") from None
 
     def _bpe(self, word):
-        """Merge the pair learned earliest until none is left, as in training."""
+        """Merge the neighbours whose merge was learned earliest, until no pair has a rank."""
         rank, none, parts = self.ranks.get, len(self.merges), ["", *_spell(word), ""]
-        ranks = [rank(a + b, none) for a, b in zip(parts, parts[1:])]  # of each part and its neighbour
+        ranks = [rank(a + b, none) for a, b in zip(parts, parts[1:])]  # of each part and the next
         while (best := min(ranks)) < none:
             i = ranks.index(best)
             parts[i:i + 2] = self.joined[best]
@@ -176,11 +177,11 @@ class QuickGELU(nn.Module):
     """x * sigmoid(1.702 x), the approximation of GELU that OpenAI's models were trained with."""
 
     def forward(self, x):
-        return F.silu(1.702 * x).div_(1.702)  # silu(y) = y * sigmoid(y); half as many passes over memory for training
+        return F.silu(1.702 * x).div_(1.702)  # silu(y) = y * sigmoid(y): fewer passes over memory
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention in heads of D / H = 64 channels: x[at] asks x (B, T, D), as the mask allows."""
+    """Multi-head self-attention, heads of 64 channels: tokens x[at] look at those tokens of x that the mask allows."""
 
     def __init__(self, width):
         super().__init__()
@@ -205,7 +206,7 @@ class ResidualAttentionBlock(nn.Module):
     def __init__(self, width, gelu):
         super().__init__()
         self.attn = Attention(width)
-        self.ln_1 = nn.LayerNorm(width)  # PyTorch computes it in float32, of half precision too, as OpenAI's code does
+        self.ln_1 = nn.LayerNorm(width)  # PyTorch computes it in float32 for half precision too, as OpenAI's code does
         self.mlp = nn.Sequential(OrderedDict(c_fc=nn.Linear(width, 4 * width), gelu=gelu(),
                                              c_proj=nn.Linear(4 * width, width)))
         self.ln_2 = nn.LayerNorm(width)
@@ -216,8 +217,8 @@ class ResidualAttentionBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """x (B, T, D) and the place (B,) in each row of the one token whose output is used -> that output (B, D). It is all
-    that the last block computes."""
+    """x (B, T, D), place (B,): which token of each row is wanted -> its output (B, D). In the last block the softmax,
+    the output projection and the perceptron run for that token alone."""
 
     def __init__(self, width, layers, causal, gelu):
         super().__init__()
@@ -228,8 +229,8 @@ class Transformer(nn.Module):
         mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril() if self.causal else None
         *blocks, last = self.resblocks
         for block in blocks:
-            x = block(x, (slice(None), slice(None)), mask)  # all tokens; with a causal mask, t sees 0 to t
-        at = torch.arange(x.shape[0], device=x.device)[:, None], place[:, None]
+            x = block(x, (slice(None), slice(None)), mask)  # x[:, :], all tokens; row t of the mask is True up to t
+        at = torch.arange(x.shape[0], device=x.device)[:, None], place[:, None]  # x[at] (B, 1, D)
         return last(x, at, None if mask is None else mask[place][:, None, None]).squeeze(1)  # (B, 1, D) -> (B, D)
 
 
@@ -358,8 +359,8 @@ CONFIGS = {
     "ViT-B/16":       CLIPConfig(512, 224, 12, 768, 16, 512),
     "ViT-L/14":       CLIPConfig(768, 224, 24, 1024, 14, 768),
     "ViT-L/14@336px": CLIPConfig(768, 336, 24, 1024, 14, 768),
-    "tiny-RN":        CLIPConfig(128, 48, (1, 1, 1, 1), 16, None, 128, 1, 32, 2048),  # ours, for train_tiny.py: of 48
-    "tiny-ViT":       CLIPConfig(128, 48, 3, 128, 8, 128, 1, 32, 2048),  # pixels a ResNet's strides leave 1 x 1 place
+    "tiny-RN":        CLIPConfig(128, 48, (1, 1, 1, 1), 16, None, 128, 1, 32, 2048),  # these two are ours, for train_
+    "tiny-ViT":       CLIPConfig(128, 48, 3, 128, 8, 128, 1, 32, 2048),  # tiny.py; a ResNet's strides leave 1 x 1 of 48
 }
 
 
@@ -389,7 +390,7 @@ class CLIP(nn.Module):
         nn.init.normal_(self.text_projection, std=width ** -0.5)
         for block in self.modules() if checkpointing else ():  # Section 2.5; Chen et al. 2016
             if isinstance(block, (ResidualAttentionBlock, Bottleneck)):  # run again for the gradient instead of kept
-                block.forward = lambda *x, f=block.forward: checkpoint(f, *x, use_reentrant=False)
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
                 for norm in (module for module in block.modules() if isinstance(module, nn.BatchNorm2d)):
                     norm.momentum = 1 - math.sqrt(0.9)  # run twice a step, this moves the averages as 0.1 does once
 
@@ -479,7 +480,7 @@ def fetch(url, sha256):
                     file.truncate(None if source.status == 206 else 0)  # other than 206: from the beginning
                     while block := source.read(1 << 20):
                         file.write(block)
-                        print(f"\r{path}: {(source.length or 0) / 1e6:.0f} MB to go ", end="", file=sys.stderr)
+                        print(f"{path}: {(source.length or 0) / 1e6:.0f} MB left ", end="\r", file=sys.stderr)
         except Exception as error:  # of the network, of HTTP
             if getattr(error, "code", None) != 416:  # which is: there is nothing more to come
                 raise OSError(f"{url}: {error}; run again to go on, or put the file at {path}") from None
@@ -511,7 +512,7 @@ class TorchScript(pickle.Unpickler):
 
 
 def read(path):
-    """A checkpoint file -> its state dict. No code in it can run, nor write a file: ValueError if it would."""
+    """A checkpoint file -> its state dict. No code in it can run, nor write a file: it is refused with an exception."""
     with open(path, "rb") as file:
         head = file.read(9)
         if head[8:] == b"{":  # safetensors: the size of the header, the header (JSON), the bytes of all tensors
@@ -549,7 +550,7 @@ def to_openai(weights):
 
 
 def infer_config(weights, quick_gelu):
-    """The shapes in a state dict in OpenAI's layout -> CLIPConfig."""
+    """A state dict in OpenAI's layout -> CLIPConfig, from its shapes; takes out "input_resolution", which has none."""
     blocks = {match[0] for key in weights if (match := re.match(r".*?(resblocks|layer\d)\.\d+\.", key))}
     layers = Counter(block.rsplit(".", 2)[0] for block in blocks)  # "visual.layer1": 3, ...
     (context, text_width), vocab = weights["positional_embedding"].shape, len(weights["token_embedding.weight"])
@@ -576,8 +577,7 @@ def load(name_or_path, device="cpu", quick_gelu=None):
     elif not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such checkpoint; `python train_tiny.py` makes one; published: {[*SHA256]}")
     try:
-        names = [os.path.join(path, name) for name in ("model.safetensors", "pytorch_model.bin")]  # in a folder
-        path = next(filter(os.path.exists, names), path)
+        path = next(filter(os.path.exists, (f"{path}/{n}" for n in ("model.safetensors", "pytorch_model.bin"))), path)
         content, config = read(path), os.path.join(os.path.dirname(path), "config.json")
         weights, merges = content.get("state_dict", content), getattr(content, "merges", None)
         open_clip = weights is not content or any(key.startswith(("module.", "text.")) for key in weights)

@@ -231,11 +231,13 @@ def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
 # ---- Image search ----------------------------------------------------------------------------------------------------
 
 
-def index(model, folder, batch_size=64):
+def index(model, folder, without=(), batch_size=64):
     """A folder of pictures, with all folders in it -> (their paths, unit features (B, E) on the CPU).
 
-    Features are kept in INDEX in the folder; only what is new, has changed or was encoded by another model is encoded.
-    An interruption loses the work of eight batches at most. What can't be read is left out; a line says so."""
+    Features are kept in INDEX in the folder, if it can be written; only what is new, has changed or was encoded by
+    another model is encoded.
+    An interruption loses the work of eight batches at most. What can't be read is left out with a line that
+    says so, files in `without` without one."""
     folder, R, known = Path(folder), model.config.image_resolution, {}
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
@@ -246,7 +248,8 @@ def index(model, folder, batch_size=64):
                 known = dict(zip(old["names"].tolist(), zip(old["stamps"].tolist(), old["features"])))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         pass  # there is none yet, or a damaged one, or one of a model with another E
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
+    paths = sorted(path for path in folder.rglob("*")
+                   if path.suffix.lower() in PICTURES and path.is_file() and path.resolve() not in without)
     stamps = {str(path.relative_to(folder)): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths}
     if not stamps:
         raise ValueError(f"{folder}: no pictures in this folder ({', '.join(sorted(PICTURES))})")
@@ -268,7 +271,10 @@ def index(model, folder, batch_size=64):
         if done % (8 * batch_size) == 0 or done >= len(new):
             columns = [np.array(column) for column in zip(*entries.values())]
             arrays = {"blank": blank, "names": list(entries), "stamps": columns[0], "features": columns[1]}
-            write(folder / INDEX, partial(np.savez, **arrays))
+            try:
+                write(folder / INDEX, partial(np.savez, **arrays))
+            except OSError as error:  # a folder that can only be read is searched all the same
+                print(f"index not kept: {error}", file=sys.stderr)
     features = torch.from_numpy(np.stack([entries[name][1] for name in stamps]))  # (B, E)
     readable = features.isfinite().all(dim=-1)
     if not readable.any():
@@ -276,7 +282,7 @@ def index(model, folder, batch_size=64):
     return [path for path, good in zip(paths, readable.tolist()) if good], features[readable]
 
 
-def search(model, tokenizer, folder, text=None, like=None, top=9):
+def search(model, tokenizer, folder, text=None, like=None, top=9, without=()):
     """The pictures of a folder that best fit a text, or a picture file -> [(path, cosine), ...], the best first."""
     if (text is None) == (like is None):
         raise ValueError("search for a text or for what is like a picture, one of the two")
@@ -284,7 +290,7 @@ def search(model, tokenizer, folder, text=None, like=None, top=9):
         query = encode_texts(model, tokenizer, [text])
     else:
         query = encode_images(model, preprocess(open_image(like), model.config.image_resolution)[None])
-    paths, features = index(model, folder)
+    paths, features = index(model, folder, without)
     scores, order = (features @ query[0].cpu()).topk(min(top, len(paths)))
     return [(paths[i], score) for i, score in zip(order.tolist(), scores.tolist())]
 
@@ -306,6 +312,7 @@ def draw_sheet(pictures, captions, columns=8):
         axis = figure.add_subplot(rows, columns, i)
         axis.axis("off")
         axis.imshow(picture, interpolation="nearest")
+        caption = caption.encode("utf-8", "replace").decode()  # of a file name that is no UTF-8
         axis.set_title("\n".join(textwrap.wrap(caption, 25)[:4]), fontsize=7, y=-0.04, va="top", pad=0,
                        parse_math=False)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.3 / rows, wspace=0.06, hspace=0.38)
@@ -323,7 +330,7 @@ def draw_probabilities(pictures, titles, labels, probabilities, top=5):
     for i, (picture, title, row) in enumerate(zip(pictures, titles, probabilities)):
         left, right = axes.flat[2 * i:2 * i + 2]
         left.imshow(picture)
-        left.set_title(title, fontsize=8, parse_math=False)
+        left.set_title(title.encode("utf-8", "replace").decode(), fontsize=8, parse_math=False)
         values, order = row.topk(top)
         right.barh(range(top), values.tolist(), color=["#E69F00"] + ["#BBBBBB"] * (top - 1))
         for y, (value, j) in enumerate(zip(values.tolist(), order.tolist())):
@@ -367,7 +374,8 @@ def parse(argv):
         add("text", nargs="?", metavar="TEXT", help="what to look for")
         add("--like", metavar="IMAGE", help="look for what is like this picture instead")
         add("--top", type=int, default=9, metavar="N", help="how many to show (default: %(default)s)")
-        add("--plot", default="search.png", metavar="PNG", help="contact sheet of them (default: %(default)s)")
+        add("--plot", default="search.png", metavar="PNG", help="contact sheet of them; not searched itself "
+            "(default: %(default)s)")
     else:
         add("images", nargs="+", metavar="IMAGE", help="picture files")
         add("--labels", nargs="+", required=True, metavar="TEXT", help="what the picture may show")
@@ -377,6 +385,7 @@ def parse(argv):
             help="draw each picture with its bars into this file (default: zeroshot.png)")
     add("--model", "--weights", default=CHECKPOINT, metavar="CKPT",
         help=f"a checkpoint, a Hugging Face folder, or one of {', '.join(SHA256)} (default: %(default)s)")
+    add("--gelu", choices=["gelu", "quick_gelu"], help="what the model was trained with (default: as its files tell)")
     add("--json", action="store_true", help="print JSON instead of text")
     add("--device", default="cpu", help="where to compute (default: %(default)s)")
     parser.set_defaults(run=run_search if searching else run_labels)
@@ -385,10 +394,12 @@ def parse(argv):
 
 def main(argv=None):
     """The command line. Exit status 2 and one line for what can't be done."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # file names that are no UTF-8
     args = parse(sys.argv[1:] if argv is None else argv)
     try:
         check_device(args.device)
-        model, tokenizer = load(args.model, args.device)
+        model, tokenizer = load(args.model, args.device, args.gelu and args.gelu == "quick_gelu")
         return args.run(args, fuse(model), tokenizer)
     except (ValueError, OSError) as error:
         print(f"zeroshot.py: {error}", file=sys.stderr)
@@ -407,12 +418,13 @@ def thumbnail(path):
 
 def run_labels(args, model, tokenizer):
     """Probabilities of labels. A bad picture is reported and the others are still classified."""
-    templates = TEMPLATES.get(args.templates, ["{}"])
+    labels, templates = list(dict.fromkeys(args.labels)), TEMPLATES.get(args.templates, ["{}"])
     if args.templates and args.templates not in TEMPLATES:
         templates = [line.strip() for line in read_text(args.templates) if line.strip()]
-    weights = zero_shot_classifier(model, tokenizer, args.labels, templates)
+    weights = zero_shot_classifier(model, tokenizer, labels, templates)
     good, pixels, status = [], [], 0
-    for path in (path for name in args.images for path in sorted(glob.glob(name)) or [name]):  # Windows leaves the *
+    for path in (path for name in args.images  # Windows leaves the * to us
+                 for path in ([name] if os.path.exists(name) else sorted(glob.glob(name)) or [name])):
         try:
             pixels.append(preprocess(open_image(path), model.config.image_resolution))
             good.append(path)
@@ -423,16 +435,16 @@ def run_labels(args, model, tokenizer):
         return status
     probabilities = classify(model, encode_images(model, torch.stack(pixels)), weights).cpu()  # (B, N)
     if args.json:
-        print(json.dumps([{"image": path, "probabilities": dict(zip(args.labels, row.tolist()))}
+        print(json.dumps([{"image": path, "probabilities": dict(zip(labels, row.tolist()))}
                           for path, row in zip(good, probabilities)], indent=1))
     else:
         for path, row in zip(good, probabilities):
             print(path)
             for value, i in zip(*row.sort(descending=True)):
-                print(f"  {value:6.1%}  {args.labels[i]}")
+                print(f"  {value:6.1%}  {labels[i]}")
     if args.plot:
         pictures, titles = [thumbnail(path) for path in good], [Path(path).name for path in good]
-        draw_probabilities(pictures, titles, args.labels, probabilities).savefig(args.plot, dpi=150)
+        draw_probabilities(pictures, titles, labels, probabilities).savefig(args.plot, dpi=150)
         print(f"drawn into {args.plot}", file=sys.stderr)
     return status
 
@@ -441,7 +453,7 @@ def run_search(args, model, tokenizer):
     """The pictures of a folder that fit best, as lines or JSON and as a contact sheet."""
     if args.top < 1:
         raise ValueError(f"--top {args.top}: at least one")
-    found = search(model, tokenizer, args.folder, args.text, args.like, args.top)
+    found = search(model, tokenizer, args.folder, args.text, args.like, args.top, [Path(args.plot).resolve()])
     if args.json:
         print(json.dumps([{"image": str(path), "cosine": score} for path, score in found], indent=1))
     else:

@@ -23,7 +23,6 @@ import time
 import warnings
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -55,6 +54,7 @@ def installed(name):
 
 
 openai, open_clip, transformers, tokenizers = map(installed, PEERS)
+open_clip_tokenizer = open_clip and open_clip.get_tokenizer("ViT-B-32")
 if openai:  # as this code does: what ftfy would repair first is not part of the comparison
     sys.modules["clip.simple_tokenizer"].ftfy = type("", (), {"fix_text": staticmethod(lambda text: text)})
 
@@ -64,7 +64,8 @@ def compare(title, sides, rounds=ROUNDS, clock=time.perf_counter, count=None):
 
     They have to return equal numbers. The share is that of the rate at which this machine multiplies matrices, measured
     in the same rounds: of the operations that the first one's matrix products and convolutions need as they are
-    written, so that a convolution with fewer of them (Winograd's) can pass 100 %. With count, speeds are shown."""
+    written, so that a convolution with fewer of them (Winograd's) can pass 100 %. The two products inside PyTorch's
+    attention are not counted, so that transformers' shares are a little low. With count, speeds are shown."""
     name, *others = sides
     with FlopCounterMode(display=False) as counter:
         first = sides[name]()
@@ -159,8 +160,8 @@ def text_features(name, model, tokenizer, texts):
         ends = (tokens == tokenizer.eot).int().argmax(dim=-1)
         output = model.get_text_features(tokens, (torch.arange(tokens.shape[1]) <= ends[:, None]).long())
         return F.normalize(getattr(output, "pooler_output", output), dim=-1)
-    tokens = openai.tokenize(texts) if name == "openai" else open_clip.get_tokenizer("ViT-B-32")(texts)
-    return F.normalize(model.encode_text(tokens), dim=-1)
+    tokenize = openai.tokenize if name == "openai" else open_clip_tokenizer
+    return F.normalize(model.encode_text(tokenize(texts)), dim=-1)
 
 
 # ---- Rows ------------------------------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ def classifier():
 def image():
     for name in ("ViT-B/32", "RN50"):
         sides = models(replace(CONFIGS[name], transformer_layers=1))
-        sides["this code"] = zeroshot.fuse(sides["this code"].to(memory_format=torch.channels_last))  # as load does
+        sides["this code"] = zeroshot.fuse(sides["this code"].to(memory_format=torch.channels_last))  # as zeroshot.main
         for batch in (1, 8, 32):
             x = torch.randn(batch, 3, 224, 224)
             calls = {side: partial(image_features, side, model, x) for side, model in sides.items()}
@@ -246,6 +247,8 @@ def peak(name, title):
 
 def memory():
     """Each side in a process of its own."""
+    if sys.platform != "linux":
+        return print("peak memory is measured on Linux only")
     for title in TINY:
         peaks = {}
         for name in ["this code", *(["open_clip"] if open_clip else [])]:
@@ -257,7 +260,7 @@ def memory():
 
 
 def tokenizer():
-    """One thread, OpenAI's merges: captions whose words it has mostly seen before, and random words that it has not."""
+    """One thread, OpenAI's merges: captions of words it has seen before, and random words that it has not."""
     rng, ours = random.Random(0), Tokenizer.from_merges()
     known = sorted(token[:-4] for token in ours.vocab[512:] if re.fullmatch("[a-z]+</w>", token))
     rng.shuffle(known)
@@ -338,7 +341,7 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    peers = [f"{package} {version(package)}" for name, package in PEERS.items() if name in sys.modules]
+    peers = [f"{name} {getattr(sys.modules[name], '__version__', '')}" for name in PEERS if name in sys.modules]
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {args.threads} threads; {', '.join(peers)}")
     print(f"{'':37}{'ratio (spread)':22} share  median")
     for name in args.only or rows:

@@ -548,8 +548,9 @@ def test_merges_are_looked_for(server, home, tmp_path, monkeypatch, package):
 
 @pytest.mark.parametrize("content", [
     b"", b"plain text\na b\n", gzip.compress(b"header\n" + b"a b\n" * 9)[:-12], gzip.compress(b"header\n\xff\xfe a\n"),
-    gzip.compress(b"header\none\n"), gzip.compress(b"header\na b c\n"), None,
-], ids=["empty", "text", "truncated", "no UTF-8", "one part", "three parts", "missing"])
+    gzip.compress(b"header\n" + b"a b\n" * 48893, 1), gzip.compress(b"header\n" + b"one\n" * 48894, 1),
+    gzip.compress(b"header\n" + b"a b c\n" * 48894, 1), None,
+], ids=["empty", "text", "truncated", "no UTF-8", "one short", "one part", "three parts", "missing"])
 def test_file_that_is_not_of_merges(tmp_path, content):
     path = tmp_path / "merges.gz"
     if content is not None:

@@ -204,7 +204,35 @@ def test_any_picture_gets_an_answer(checkpoint, tmp_path, capsys, mode, suffix):
         path = tmp_path / f"picture.{suffix}"
         Image.new(mode, size).save(path)
         assert zeroshot.main([str(path), "--labels", "a cat", "a dog", "--model", checkpoint]) == 0
-        assert "%" in capsys.readouterr().out
+        shares = [float(line.split("%")[0]) for line in capsys.readouterr().out.splitlines()[1:]]
+        assert len(shares) == 2 and sum(shares) == pytest.approx(100, abs=0.2)
+
+
+def test_a_name_with_brackets_is_a_name_and_a_repeated_label_one_label(checkpoint, tmp_path, capsys):
+    for name, colour in (("photo1.png", "red"), ("photo[1].png", "blue")):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / name)
+    argv = [str(tmp_path / "photo[1].png"), "--labels", "cat", "cat", "dog", "--model", checkpoint, "--json"]
+    assert zeroshot.main(argv) == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    assert answer["image"] == argv[0] and sum(answer["probabilities"].values()) == pytest.approx(1)
+
+
+def test_names_that_are_no_utf8_are_shown_all_the_same(checkpoint, tmp_path, capsys):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.png")
+    Image.new("RGB", (40, 40)).save(path)
+    sheet = str(tmp_path / "sheet.png")
+    assert zeroshot.main([path, "--labels", "cat", "--model", checkpoint, "--plot", sheet]) == 0
+    assert zeroshot.main(["search", str(tmp_path), "a cat", "--model", checkpoint, "--plot", sheet]) == 0
+
+
+def test_gelu_may_be_told(checkpoint, picture, capsys):
+    answers = []
+    for kind in ("quick_gelu", "gelu"):
+        assert zeroshot.main([picture, "--labels", "cat", "dog", "--model", checkpoint, "--json", "--gelu", kind]) == 0
+        answers.append(json.loads(capsys.readouterr().out)[0]["probabilities"]["cat"])
+    assert zeroshot.main([picture, "--labels", "cat", "dog", "--model", checkpoint, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["probabilities"]["cat"] == pytest.approx(answers[0])
+    assert abs(answers[0] - answers[1]) > 1e-5
 
 
 def test_bad_pictures_are_reported_and_the_others_classified(checkpoint, picture, tmp_path, capsys):
@@ -317,6 +345,21 @@ def test_an_interruption_keeps_what_is_done(model, folder, monkeypatch):
     monkeypatch.setattr(zeroshot, "open_image", real)
     opened.clear()
     assert len(zeroshot.index(model, folder)[0]) == 9 and len(opened) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_searched_all_the_same(model, folder, monkeypatch, capsys):
+    def refuse(path, save):
+        raise PermissionError(f"{path}: no permission")
+
+    monkeypatch.setattr(zeroshot, "write", refuse)
+    assert len(zeroshot.index(model, folder)[0]) == 9 and "index not kept" in capsys.readouterr().err
+
+
+def test_the_contact_sheet_is_not_searched(checkpoint, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    for _ in range(2):
+        assert zeroshot.main(["search", ".", "a cat", "--model", checkpoint, "--top", "20"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 9
 
 
 def test_what_cannot_be_read_is_left_out_and_said_once(model, folder, capsys):
