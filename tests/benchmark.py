@@ -341,7 +341,7 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    peers = [f"{name} {getattr(sys.modules[name], '__version__', '')}" for name in PEERS if name in sys.modules]
+    peers = [f"{name} {getattr(sys.modules[name], '__version__', '')}".strip() for name in PEERS if name in sys.modules]
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {args.threads} threads; {', '.join(peers)}")
     print(f"{'':37}{'ratio (spread)':22} share  median")
     for name in args.only or rows:
