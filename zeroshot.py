@@ -235,9 +235,8 @@ def index(model, folder, without=(), batch_size=64):
     """A folder of pictures, with all folders in it -> (their paths, unit features (B, E) on the CPU).
 
     Features are kept in INDEX in the folder, if it can be written; only what is new, has changed or was encoded by
-    another model is encoded.
-    An interruption loses the work of eight batches at most. What can't be read is left out with a line that
-    says so, files in `without` without one."""
+    another model is encoded. An interruption loses the work of eight batches at most. What can't be read is left out
+    with a line that says so, files in `without` (resolved paths) without one."""
     folder, R, known = Path(folder), model.config.image_resolution, {}
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
@@ -248,9 +247,11 @@ def index(model, folder, without=(), batch_size=64):
                 known = dict(zip(old["names"].tolist(), zip(old["stamps"].tolist(), old["features"])))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         pass  # there is none yet, or a damaged one, or one of a model with another E
-    paths = sorted(path for path in folder.rglob("*")
-                   if path.suffix.lower() in PICTURES and path.is_file() and path.resolve() not in without)
-    stamps = {str(path.relative_to(folder)): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths}
+    names = {path.name for path in without}  # to resolve every path would take longer than all the rest
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()
+                   and (path.name not in names or path.resolve() not in without))
+    stats = {str(path.relative_to(folder)): path.stat() for path in paths}
+    stamps = {name: f"{stat.st_size} {stat.st_mtime_ns}" for name, stat in stats.items()}
     if not stamps:
         raise ValueError(f"{folder}: no pictures in this folder ({', '.join(sorted(PICTURES))})")
     entries = {name: known[name] for name in stamps if known.get(name, [None])[0] == stamps[name]}
@@ -269,10 +270,10 @@ def index(model, folder, without=(), batch_size=64):
         entries |= {name: (stamps[name], feature) for name, feature in zip(batch, features)}
         progress(min(done, len(new)), len(new), "pictures encoded")
         if done % (8 * batch_size) == 0 or done >= len(new):
-            columns = [np.array(column) for column in zip(*entries.values())]
-            arrays = {"blank": blank, "names": list(entries), "stamps": columns[0], "features": columns[1]}
+            times, rows = zip(*entries.values())
             try:
-                write(folder / INDEX, partial(np.savez, **arrays))
+                write(folder / INDEX,
+                      partial(np.savez, blank=blank, names=list(entries), stamps=times, features=rows))
             except OSError as error:  # a folder that can only be read is searched all the same
                 print(f"index not kept: {error}", file=sys.stderr)
     features = torch.from_numpy(np.stack([entries[name][1] for name in stamps]))  # (B, E)
@@ -409,9 +410,8 @@ def main(argv=None):
         return 130
 
 
-def thumbnail(path):
-    """A picture file -> RGB image of at most 400 x 400 pixels."""
-    picture = open_image(path)
+def thumbnail(picture):
+    """PIL image, shrunk in place -> RGB image of at most 400 x 400 pixels."""
     picture.thumbnail((400, 400))
     return picture.convert("RGB")
 
@@ -422,15 +422,19 @@ def run_labels(args, model, tokenizer):
     if args.templates and args.templates not in TEMPLATES:
         templates = [line.strip() for line in read_text(args.templates) if line.strip()]
     weights = zero_shot_classifier(model, tokenizer, labels, templates)
-    good, pixels, status = [], [], 0
+    good, pictures, pixels, status = [], [], [], 0
     for path in (path for name in args.images  # Windows leaves the * to us
                  for path in ([name] if os.path.exists(name) else sorted(glob.glob(name)) or [name])):
         try:
-            pixels.append(preprocess(open_image(path), model.config.image_resolution))
-            good.append(path)
+            picture = open_image(path)
+            pixels.append(preprocess(picture, model.config.image_resolution))
         except (ValueError, OSError) as error:
             print(f"zeroshot.py: {error}", file=sys.stderr)
             status = 2
+            continue
+        good.append(path)
+        if args.plot:
+            pictures.append(thumbnail(picture))
     if not good:
         return status
     probabilities = classify(model, encode_images(model, torch.stack(pixels)), weights).cpu()  # (B, N)
@@ -443,7 +447,7 @@ def run_labels(args, model, tokenizer):
             for value, i in zip(*row.sort(descending=True)):
                 print(f"  {value:6.1%}  {labels[i]}")
     if args.plot:
-        pictures, titles = [thumbnail(path) for path in good], [Path(path).name for path in good]
+        titles = [Path(path).name for path in good]
         draw_probabilities(pictures, titles, labels, probabilities).savefig(args.plot, dpi=150)
         print(f"drawn into {args.plot}", file=sys.stderr)
     return status
@@ -459,8 +463,9 @@ def run_search(args, model, tokenizer):
     else:
         for path, score in found:
             print(f"{score:6.3f}  {path}")
+    pictures = [thumbnail(open_image(path)) for path, _ in found]
     captions = [f"{score:.3f}  {path.name}" for path, score in found]
-    draw_sheet([thumbnail(path) for path, _ in found], captions, columns=min(5, len(found))).savefig(args.plot, dpi=150)
+    draw_sheet(pictures, captions, columns=min(5, len(found))).savefig(args.plot, dpi=150)
     print(f"drawn into {args.plot}", file=sys.stderr)
     return 0
 

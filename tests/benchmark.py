@@ -259,10 +259,15 @@ def memory():
         print(f"{'peak memory, ' + title:66} " + ", ".join(f"{name} {n / 1e6:,.0f} MB" for name, n in peaks.items()))
 
 
+def known_words(ours):
+    """The plain English words that are tokens of their own."""
+    return sorted(token[:-4] for token in ours.vocab[512:] if re.fullmatch("[a-z]+</w>", token))
+
+
 def tokenizer():
     """One thread, OpenAI's merges: captions of words it has seen before, and random words that it has not."""
     rng, ours = random.Random(0), Tokenizer.from_merges()
-    known = sorted(token[:-4] for token in ours.vocab[512:] if re.fullmatch("[a-z]+</w>", token))
+    known = known_words(ours)
     rng.shuffle(known)
     captions = [" ".join(known[int(len(known) * rng.random() ** 3)] for _ in range(rng.randint(6, 14)))
                 for _ in range(30000)]
@@ -295,8 +300,7 @@ def tokenizer():
 
 def merges():
     """1,000 merges from 100,000 captions of ten words, 33,000 different ones in all."""
-    rng, ours = random.Random(0), Tokenizer.from_merges()
-    known = sorted(token[:-4] for token in ours.vocab[512:] if re.fullmatch("[a-z]+</w>", token))
+    rng, known = random.Random(0), known_words(Tokenizer.from_merges())
     captions = [" ".join(known[int(len(known) * rng.random() ** 2)] for _ in range(10)) for _ in range(100000)]
     compare("learning 1,000 merges", {"this code": partial(Tokenizer.train, captions, 1514)}, rounds=3)
 

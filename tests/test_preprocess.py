@@ -93,6 +93,14 @@ def test_every_mode_equals_openai(mode, i, size):
     assert hashlib.sha256(levels(preprocess(noise(mode, size), 32)).tobytes()).hexdigest()[:12] == MODES[mode][i]
 
 
+@pytest.mark.parametrize("mode", ["PA", "RGBX", "HSV", "LAB", "I", "F"])
+def test_noise_in_every_other_mode_is_finite(mode):
+    size = len(Image.new(mode, (12, 10)).tobytes())
+    bytes_ = np.random.default_rng(0).integers(0, 120, size, dtype=np.uint8).tobytes()  # below 128: no NaN among the F
+    x = preprocess(Image.frombytes(mode, (12, 10), bytes_), 8)
+    assert x.shape == (3, 8, 8) and x.isfinite().all()
+
+
 def test_an_exif_flag_turns_nothing(tmp_path):
     """As in OpenAI's code: a photograph that its camera marked as lying on its side stays so."""
     flags = Image.Exif()
