@@ -412,15 +412,15 @@ class CLIP(nn.Module):
         return logits_per_image, logits_per_image.T
 
 
-def contrastive_loss(image_features, text_features, logit_scale):
+def contrastive_loss(image_features, text_features, logit_scale, rows=slice(None)):
     """Figure 3: features (B, E) twice, of any length, and the log of the scale -> scalar, in nats; a guess is ln(B).
-    Cross-entropy of "which of the B captions belongs to this image" and the reverse, averaged. ValueError if B is 1."""
+    Cross-entropy of "which of the B captions belongs to this image" and the reverse, averaged over the pairs in `rows`:
+    Section 2.5 shares them among processes. ValueError if B is 1."""
     if len(image_features) < 2:
         raise ValueError("a batch of one pair has no wrong caption, so its loss is always 0; use at least two pairs")
-    I_e, T_e = F.normalize(image_features, dim=-1), F.normalize(text_features, dim=-1)
-    logits = logit_scale.exp() * I_e @ T_e.T  # (B, B)
-    labels = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+    I_e, T_e, scale = F.normalize(image_features, dim=-1), F.normalize(text_features, dim=-1), logit_scale.exp()
+    labels = torch.arange(len(I_e), device=I_e.device)[rows]
+    return (F.cross_entropy(scale * I_e[rows] @ T_e.T, labels) + F.cross_entropy(scale * T_e[rows] @ I_e.T, labels)) / 2
 
 
 # ---- Files: ours, OpenAI's, open_clip's, Hugging Face's --------------------------------------------------------------
