@@ -13,45 +13,43 @@ import argparse
 import dataclasses
 import json
 import math
-import platform
-import signal
+import os
+import re
 import sys
 import time
+import zipfile
+import zlib
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
+from torch import nn
 
 import zeroshot
-from clip_minimal import (CLIP, CONFIGS, Tokenizer, contrastive_loss, crop_square, load, normalize, save, write)
+from clip_minimal import (CLIP, CONFIGS, CLIPConfig, Tokenizer, contrastive_loss, load, normalize, save, write)
 
 FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
 
 # ---- The pictogram world: scenes of coloured pictograms, each with a caption -----------------------------------------
 
-OBJECTS = {  # 100 names and the characters of the font that show them
-    "sun": "☀", "cloud": "☁", "umbrella": "☂", "snowman": "☃", "comet": "☄", "star": "★", "moon": "☾",
-    "snowflake": "❄", "lightning bolt": "⚡", "starburst": "✺", "cat": "🐱", "mouse": "🐭", "cow": "🐮", "monkey": "🐵",
-    "shamrock": "☘", "tulip": "⚘", "daisy": "✿", "ivy leaf": "❦", "happy face": "☺", "sad face": "☹", "angel": "😇",
-    "devil": "😈", "sleeping face": "😴", "masked face": "😷", "crying face": "😭", "skull": "☠", "pointing hand": "☛",
-    "victory hand": "✌", "writing hand": "✍", "house": "⌂", "keyboard": "⌨", "telephone": "☎", "teacup": "☕",
-    "wheelchair": "♿", "die": "⚄", "flag": "⚑", "anchor": "⚓", "balance": "⚖", "alembic": "⚗", "gear": "⚙",
-    "coffin": "⚰", "vase": "⚱", "pair of scissors": "✂", "film reel": "✇", "airplane": "✈", "envelope": "✉",
-    "pencil": "✎", "fountain pen": "✒", "ship's wheel": "☸", "hot spring": "♨", "trident": "♆", "bow tie": "⧓",
-    "chess king": "♚", "chess queen": "♛", "chess rook": "♜", "chess bishop": "♝", "chess knight": "♞",
-    "chess pawn": "♟", "spade": "♠", "club": "♣", "heart": "♥", "diamond": "♦", "radiation sign": "☢",
-    "biohazard sign": "☣", "warning sign": "⚠", "peace sign": "☮", "recycling sign": "♻", "female sign": "♀",
-    "male sign": "♂", "infinity sign": "∞", "ankh": "☥", "yin yang": "☯", "crescent": "☪", "star of David": "✡",
-    "Maltese cross": "✠", "cross": "✝", "fleur-de-lis": "⚜", "atom": "⚛", "check mark": "✔", "cross mark": "✘",
-    "plus sign": "✚", "asterisk": "✱", "arrow": "➜", "question mark": "?", "exclamation mark": "!", "ampersand": "&",
-    "dollar sign": "$", "percent sign": "%", "at sign": "@", "eighth note": "♪", "pair of notes": "♫",
-    "sharp sign": "♯", "flat sign": "♭", "square": "■", "triangle": "▲", "circle": "●", "pentagon": "⬟",
-    "parallelogram": "▰", "target": "◎", "grid": "▦",
-}
+OBJECTS = dict(entry.strip().rsplit(maxsplit=1) for entry in """
+    sun ☀, cloud ☁, umbrella ☂, snowman ☃, comet ☄, star ★, moon ☾, snowflake ❄, lightning bolt ⚡, starburst ✺, cat 🐱,
+    mouse 🐭, cow 🐮, monkey 🐵, shamrock ☘, tulip ⚘, daisy ✿, ivy leaf ❦, happy face ☺, sad face ☹, angel 😇, devil 😈,
+    sleeping face 😴, masked face 😷, crying face 😭, skull ☠, pointing hand ☛, victory hand ✌, writing hand ✍, house ⌂,
+    keyboard ⌨, telephone ☎, teacup ☕, wheelchair ♿, die ⚄, flag ⚑, anchor ⚓, balance ⚖, alembic ⚗, gear ⚙, coffin ⚰,
+    vase ⚱, pair of scissors ✂, film reel ✇, airplane ✈, envelope ✉, pencil ✎, fountain pen ✒, ship's wheel ☸,
+    hot spring ♨, trident ♆, bow tie ⧓, chess king ♚, chess queen ♛, chess rook ♜, chess bishop ♝, chess knight ♞,
+    chess pawn ♟, spade ♠, club ♣, heart ♥, diamond ♦, radiation sign ☢, biohazard sign ☣, warning sign ⚠,
+    peace sign ☮, recycling sign ♻, female sign ♀, male sign ♂, infinity sign ∞, ankh ☥, yin yang ☯, crescent ☪,
+    star of David ✡, Maltese cross ✠, cross ✝, fleur-de-lis ⚜, atom ⚛, check mark ✔, cross mark ✘, plus sign ✚,
+    asterisk ✱, arrow ➜, question mark ?, exclamation mark !, ampersand &, dollar sign $, percent sign %, at sign @,
+    eighth note ♪, pair of notes ♫, sharp sign ♯, flat sign ♭, square ■, triangle ▲, circle ●, pentagon ⬟,
+    parallelogram ▰, target ◎, grid ▦""".split(","))  # 100 names and the characters of the font that show them
 PLURALS = {"snowman": "snowmen", "mouse": "mice", "daisy": "daisies", "die": "dice", "ivy leaf": "ivy leaves",
            "fleur-de-lis": "fleurs-de-lis", "star of David": "stars of David",
            "pair of scissors": "pairs of scissors", "pair of notes": "pairs of notes"}
@@ -86,7 +84,7 @@ def counted(count, name):
 
 def render(glyphs, size=32, font=FONT):
     """Characters -> masks (n, size, size) from 0 to 1, each glyph as large as fits, a little bolder than printed."""
-    font, masks = ImageFont.truetype(str(font), 8 * size), []
+    font, masks = ImageFont.truetype(open(font, "rb"), 8 * size), []
     for glyph in glyphs:
         left, top, right, bottom = font.getbbox(glyph, stroke_width=4)
         side = max(right - left, bottom - top)
@@ -188,31 +186,29 @@ class World:
             def noun(j):
                 size = list(SIZES)[lists["size"][i]] if kind == 0 and chance[0] < mentions["size"] else ""
                 colour = colours[lists["colour"][i][j]] if chance[1] < mentions["colour"] else ""
-                name = objects[lists["object"][i][j]]
-                number, name = counted(count, name).split(" ", 1) if kind == 2 else ("", name)
-                phrase = " ".join(filter(None, (number, size, colour, name)))
-                return phrase if kind == 2 else article(phrase)
+                number, name = counted(count if kind == 2 else 1, objects[lists["object"][i][j]]).split(" ", 1)
+                phrase = " ".join(filter(None, (size, colour, name)))
+                return f"{number} {phrase}" if kind == 2 else article(phrase)
 
-            caption = noun(0)
-            if kind == 1:
-                caption += " " + PLACES[lists["place"][i]]
-            if kind == 3:
-                caption += f" {list(RELATIONS)[lists['relation'][i]]} {noun(1)}"
-            caption = ("a picture of ", "a drawing of ", "", "", "", "", "", "", "", "")[int(10 * chance[2])] + caption
+            more = "", " " + PLACES[lists["place"][i]], "", f" {list(RELATIONS)[lists['relation'][i]]} {noun(1)}"
+            start = ("a picture of ", "a drawing of ", "", "", "", "", "", "", "", "")[int(10 * chance[2])]
+            caption = start + noun(0) + more[kind]
             if chance[3] < mentions["background"]:
                 where = backgrounds[lists["background"][i]]
                 caption = f"{where}, {caption}" if chance[4] < 0.3 else f"{caption} {where}"
             captions.append(caption)
         return captions
 
-    def batch(self, step, n):
-        """Training pairs of one step -> normalised images (n, 3, R, R) on the device, n captions.
+    def batch(self, step, n, share=slice(None)):
+        """Those of the n training pairs of a step that are in `share` -> normalised images (b, 3, R, R) on the device,
+        b captions.
 
         The loss learns what tells the pairs of a batch apart, and no more. Where colours and backgrounds do, a hundred
         names come slowly; where names alone do, colours hardly come: so until `names_until` they take turns."""
         rng, names_only = self.rng(0, step), step < self.names_until and step % 3 == 0
         scenes = self.scenes(rng, n, "single" if names_only else None)
-        return normalize(self.draw(scenes)), self.captions(scenes, rng, NAMES_ONLY if names_only else MENTIONS)
+        captions = self.captions(scenes, rng, NAMES_ONLY if names_only else MENTIONS)
+        return normalize(self.draw({key: value[share] for key, value in scenes.items()})), captions[share]
 
     def texts(self):
         """Captions for the tokenizer to learn from."""
@@ -254,81 +250,21 @@ class World:
         return results | zeroshot.retrieval(features.cpu(), texts.cpu(), fits, ks=[1])
 
 
-# ---- Your own pictures -----------------------------------------------------------------------------------------------
-
-
-class Folder:
-    """Captioned images of a folder, decoded once and kept in memory as bytes. A tenth of them, at most 500, is held
-    out; the split is by image, so that no caption of a held-out image is ever trained on."""
-
-    def __init__(self, root, resolution, seed=0, device="cpu", from_names=False):
-        self.seed, self.device, self.resolution = seed, device, resolution
-        captions, self.problems = zeroshot.read_captions(root, from_names)
-        pixels, self.captions = [], []
-        for i, (path, texts) in enumerate(captions.items(), 1):
-            try:  # a little larger than the model sees: training crops at random (Section 2.4)
-                pixels.append(np.array(crop_square(zeroshot.open_image(path), resolution * 7 // 6)))
-                self.captions.append(texts)
-            except (ValueError, OSError) as error:
-                self.problems.append(str(error))
-            if i % 100 == 0 or i == len(captions):
-                print(f"\rread {i} of {len(captions)} images", end="\n" * (i == len(captions)), file=sys.stderr)
-        if len(pixels) < 20:
-            raise ValueError(f"{root}: {len(pixels)} images with captions, and at least 20 are needed; left out: "
-                             + ("; ".join(self.problems[:3]) or "nothing") + "; --help tells the layouts")
-        self.pixels = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()  # (N, 3, 7R/6, 7R/6), bytes
-        order = np.random.default_rng(seed).permutation(len(pixels))
-        self.test, self.train = np.split(order, [min(500, len(order) // 10)])
-        for problem in self.problems:
-            print(f"left out: {problem}", file=sys.stderr)
-        print(f"{len(self.train)} images to train on with {len(self.texts())} captions, {len(self.test)} held out")
-
-    def crop(self, index, rng=None):
-        """Images -> normalised (n, 3, R, R): a random window of R x R pixels each, or the middle one without rng."""
-        R, margin = self.resolution, self.pixels.shape[-1] - self.resolution
-        size = len(index), 2
-        corner = np.full(size, margin // 2) if rng is None else rng.integers(margin + 1, size=size)
-        windows = [self.pixels[i, :, y:y + R, x:x + R] for i, (y, x) in zip(index, corner)]
-        return normalize(torch.stack(windows).to(self.device) / 255)  # (n, 3, R, R)
-
-    def batch(self, step, n):
-        """As World.batch. Each epoch is a permutation; of an image's captions one is drawn each time."""
-        epoch, place = divmod(step, max(1, len(self.train) // n))
-        index = np.random.default_rng((self.seed, 0, epoch)).permutation(self.train)[place * n:][:n]
-        rng = np.random.default_rng((self.seed, 1, step))
-        return self.crop(index, rng), [rng.choice(self.captions[i]) for i in index]
-
-    def texts(self):
-        """Captions for the tokenizer to learn from."""
-        return [caption for i in self.train for caption in self.captions[i]]
-
-    def examples(self, n):
-        """Held-out pairs to look at -> normalised images (n, 3, R, R), n captions."""
-        return self.crop(self.test[:n]), [self.captions[i][0] for i in self.test[:n]]
-
-    def evaluate(self, model, tokenizer, n=500):
-        """Retrieval both ways among held-out images and all their captions -> {name: (value, chance)}."""
-        index = self.test[:n]
-        texts = sorted({caption for i in index for caption in self.captions[i]})
-        fits = torch.tensor([[text in self.captions[i] for text in texts] for i in index])  # (n, texts)
-        return zeroshot.retrieval(zeroshot.encode_images(model, self.crop(index)).cpu(),
-                                  zeroshot.encode_texts(model, tokenizer, texts, truncate=True).cpu(), fits)
-
-
 # ---- Training --------------------------------------------------------------------------------------------------------
 
 TEXT_LR = 0.2  # the text encoder's learning rate as a share of the image encoder's, see make_optimizer
 
 
-def make_optimizer(model, lr, weight_decay):
+def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR):
     """AdamW with decoupled decay on weights that are not gains, biases or the scale: on all of two axes or more
     (Section 2.5). The text encoder's rate is a fifth: at the full one it runs away from an image encoder that has
     nothing to tell it yet; in batches of names alone nothing was learned in 250 steps, at a tenth 44 % of 100 names."""
     groups = {}
     for name, parameter in model.named_parameters():
         decay = weight_decay if parameter.ndim >= 2 else 0.0
-        factor = 1.0 if name.startswith("visual") or name == "logit_scale" else TEXT_LR
-        groups.setdefault((decay, factor), []).append(parameter)
+        factor = 1.0 if name.startswith("visual") or name == "logit_scale" else text_lr
+        if parameter.requires_grad:
+            groups.setdefault((decay, factor), []).append(parameter)
     return torch.optim.AdamW([{"params": parameters, "weight_decay": decay, "factor": factor}
                               for (decay, factor), parameters in groups.items()],
                              lr=lr, betas=(0.9, 0.98), eps=1e-6, fused=True)  # the ViTs' of Table 18
@@ -341,56 +277,111 @@ def learning_rate(step, steps, peak, warmup):
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def train(data, model, tokenizer, steps=2000, batch_size=256, lr=4e-3, weight_decay=0.1, warmup=50, bfloat16=False,
-          every=50, state=None, keep=None, stop=()):
+def processes():
+    """-> (number of this process, how many there are): one, unless torchrun has started more."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def total(x):
+    """A tensor, in place -> its sum over all processes."""
+    if dist.is_initialized():
+        dist.all_reduce(x)
+    return x
+
+
+class Towers(nn.Module):
+    """Both encoders and the scale in one forward, as DistributedDataParallel asks for; in mixed precision if told."""
+
+    def __init__(self, model, precision):
+        super().__init__()
+        self.model, self.dtype = model, getattr(torch, precision, torch.float32)  # there is no torch.tf32
+
+    def forward(self, images, tokens):
+        images, scale = images.contiguous(memory_format=torch.channels_last), self.model.logit_scale
+        with torch.autocast(images.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            I_f, T_f = self.model.encode_image(images), self.model.encode_text(tokens)
+        return I_f.to(scale.dtype), T_f.to(scale.dtype), scale
+
+
+def backward(towers, images, tokens, micro_batch, scaler):
+    """Gradients of the loss of the whole batch, of which this process has b pairs -> its share of the loss.
+
+    A pair's loss depends on all other pairs, so a batch can't be gone through piece by piece as for a classifier. But
+    it depends on them by their features alone: all are computed first, without a graph; the loss gives the gradient of
+    each; then each piece of micro_batch pairs is run again to pass its own on (Gao et al. 2021). Of the similarities a
+    process computes the rows and columns of its pairs (Section 2.5). Batch norm sees a piece, not the whole batch."""
+    (rank, world), b = processes(), len(images)
+    pieces, mine = list(zip(images.split(micro_batch), tokens.split(micro_batch))), slice(rank * b, (rank + 1) * b)
+    with torch.set_grad_enabled(len(pieces) == 1):  # a batch in one piece is run once
+        outputs = [towers(*piece) for piece in pieces]
+    *features, scales = zip(*outputs)
+    features = [F.pad(torch.cat(x).detach(), (0, 0, rank * b, (world - 1 - rank) * b)) for x in features]
+    I_f, T_f = (total(x).requires_grad_() for x in features)  # (B, E) twice, those of all processes
+    scale = scales[0].detach().requires_grad_()
+    loss = contrastive_loss(I_f, T_f, scale, mine)
+    scaler.scale(loss).backward()
+    shares = zip(*(total(x.grad)[mine].split(micro_batch) for x in (I_f, T_f)))  # the losses of all depend on each
+    for i, (piece, share) in enumerate(zip(pieces, shares), 1):
+        towers.require_backward_grad_sync = i == len(pieces)  # DistributedDataParallel averages once, at the last
+        pairs = zip(towers(*piece) if len(pieces) > 1 else outputs[0], (*share, scale.grad / len(pieces)))
+        torch.autograd.backward(*zip(*(pair for pair in pairs if pair[0].requires_grad)))  # the others are frozen
+    return loss.detach()
+
+
+def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_decay=0.1, warmup=50, text_lr=TEXT_LR,
+          precision="float32", micro_batch=None, compiled=False, every=50, state=None, keep=None):
     """Train on data.batch(step, n), measure by data.evaluate -> history, a list of dicts, one for each `every` steps.
 
-    keep(state) is called at each evaluation; the last state makes another run go on from there. A run ends early, with
-    its state kept, once something is put into the list stop. ValueError for a batch of one."""
-    device, context = model.logit_scale.device, model.config.context_length
-    optimizer = make_optimizer(model, lr, weight_decay)
-    first, history, losses = 0, [], []
+    keep(state) is called for each: another run goes on from there, to the same end, as batches depend on the seed and
+    the step alone. ValueError for a batch of one, and where nothing was finite in `every` steps."""
+    (rank, world), device = processes(), model.logit_scale.device
+    optimizer = make_optimizer(model, lr, weight_decay, text_lr)
+    scaler = torch.amp.GradScaler(device.type, 65536.0 if precision == "float16" else 1.0)
+    parts, first, history, losses = {"model": model, "optimizer": optimizer, "scaler": scaler}, 0, [], []
     if state:
         first, history = state["step"], state["history"]
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-    model.train()
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    towers = Towers(model, precision)
+    if world > 1:
+        towers = nn.SyncBatchNorm.convert_sync_batchnorm(towers) if device.type == "cuda" else towers
+        towers = nn.parallel.DistributedDataParallel(towers)
+    if compiled:
+        towers.compile(dynamic=True)
+    share = slice(rank * batch_size // world, (rank + 1) * batch_size // world)  # of each batch, for this process
     started = clock = time.time()
     for step in range(first, steps):
+        model.train().visual.train(model.visual.conv1.weight.requires_grad)  # batch norms of a frozen one stay
         for group in optimizer.param_groups:
             group["lr"] = group["factor"] * learning_rate(step, steps, lr, warmup)
-        images, captions = data.batch(step, batch_size)
-        tokens = tokenizer(captions, context, truncate=True, pad=False).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            image_features = model.encode_image(images.contiguous(memory_format=torch.channels_last))
-            text_features = model.encode_text(tokens)
-        loss = contrastive_loss(image_features.float(), text_features.float(), model.logit_scale)
+        images, captions = data.batch(step, batch_size, share)
+        tokens = tokenizer(captions, model.config.context_length, truncate=True, pad=False).to(device)
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        losses.append(backward(towers, images, tokens, micro_batch or batch_size, scaler))
+        scaler.step(optimizer)  # not where a gradient is infinite or no number
+        scaler.update(None if precision == "float16" else 1.0)
         model.logit_scale.data.clamp_(max=math.log(100))  # found necessary for stability (Section 2.5)
 
-        losses.append(loss.detach())
-        done, stopping = step + 1, bool(stop)
-        if done % every == 0 or done == steps or stopping:
-            now = time.time()
-            row = {"step": done, "loss": torch.stack(losses).mean().item(), "scale": model.logit_scale.exp().item(),
+        done = step + 1
+        if done % every == 0 or done == steps:
+            losses, now = total(torch.stack(losses)) / world, time.time()  # (every,)
+            loss, skipped = losses[losses.isfinite()].mean(), done - int(optimizer.state[model.logit_scale]["step"])
+            if not all(x.isfinite().all() for x in (loss, *model.state_dict().values())):
+                raise ValueError(f"nothing finite in steps {done - len(losses) + 1} to {done}; try a lower --lr")
+            row = {"step": done, "loss": loss.item(), "scale": model.logit_scale.exp().item(), "skipped": skipped,
                    "lr": learning_rate(step, steps, lr, warmup),
-                   "images_per_second": len(losses) * len(images) / (now - clock)}
+                   "images_per_second": len(losses) * batch_size / (now - clock)}
             left = round((now - started) / (done - first) * (steps - done))
-            print(f"step {done:5d}/{steps}  loss {row['loss']:.3f} (a guess: {math.log(len(images)):.3f})  scale "
-                  f"{row['scale']:5.1f}  lr {row['lr']:.1e}  {row['images_per_second']:5.0f} images/s  "
-                  f"{left // 60}:{left % 60:02} left", flush=True)
+            print(f"step {done:5d}/{steps}  loss {row['loss']:.3f} (a guess: {math.log(batch_size):.3f})  scale "
+                  f"{row['scale']:5.1f}  lr {row['lr']:.1e}  {row['images_per_second']:5.0f} images/s  {left // 60}:"
+                  f"{left % 60:02} left" + f"  {skipped} steps skipped" * (skipped > 0), flush=True)
             if done % (5 * every) == 0 or done == steps:
                 model.eval()
                 row["accuracy"] = {name: value for name, (value, _) in data.evaluate(model, tokenizer, 300).items()}
-                model.train()
             history.append(row)
-            if keep and ("accuracy" in row or stopping):
-                keep(dict(step=done, history=history, model=model.state_dict(), optimizer=optimizer.state_dict()))
+            if keep:
+                keep({"step": done, "history": history} | {name: part.state_dict() for name, part in parts.items()})
             losses, clock = [], time.time()
-        if stopping:
-            break
     model.eval()
     return history
 
@@ -399,29 +390,25 @@ def draw_curves(history, batch_size, results):
     """Loss, accuracy and scale against the number of steps -> matplotlib figure."""
     figure = Figure(figsize=(14, 3.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    steps, measured = [row["step"] for row in history], [row for row in history if "accuracy" in row]
+    steps, at = [row["step"] for row in history], [row["step"] for row in history if "accuracy" in row]
     left.plot(steps, [row["loss"] for row in history])
     left.axhline(math.log(batch_size), color="gray", linestyle=":", label=f"a guess: ln {batch_size}")
+    left.legend()
     left.set(xlabel="step", ylabel="contrastive loss (nats)", ylim=(0, None))
     for i, (name, (_, chance)) in enumerate(results.items()):
-        middle.plot([row["step"] for row in measured], [row["accuracy"][name] for row in measured], "o-", markersize=3,
-                    label=name, color=f"C{i}")
+        middle.plot(at, [row["accuracy"][name] for row in history if "accuracy" in row], f"C{i}.-", label=name)
         middle.axhline(chance, linestyle=":", color=f"C{i}", linewidth=1)
+    middle.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     middle.set(xlabel="step", ylabel="on held-out pairs (dotted: chance)", ylim=(0, 1.02))
     right.plot(steps, [row["scale"] for row in history])
     right.set(xlabel="step", ylabel="scale of the logits, exp(logit_scale)", ylim=(0, None))
-    left.legend()
-    middle.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
-def demo(out, seed, device):
+def demo(out, device):
     """Freshly drawn held-out scenes against every "a <colour> <object>": prints and draws the five most probable."""
     model, tokenizer = load(out / "clip.pt", device)
-    world = World(seed, device)
-    rng = world.rng(3, int(time.time()))
-    scenes = world.scenes(rng, 9, "single", held_out=True)
-    images, captions = normalize(world.draw(scenes)), world.captions(scenes, rng, EVERYTHING)
+    images, captions = World(int(time.time()), device, model.config.image_resolution).examples(9)
     labels = [article(f"{colour} {name}") for colour in COLOURS for name in OBJECTS]
     weights = zeroshot.zero_shot_classifier(model, tokenizer, labels)
     probabilities = zeroshot.classify(model, zeroshot.encode_images(model, images), weights).cpu()
@@ -448,21 +435,26 @@ def parse(argv):
     add("--captions-from-names", action="store_true", help="with --data: file and folder names are the captions")
     add("--out", default="runs/tiny", metavar="DIR", help="where results go (default: %(default)s)")
     add("--model", default="tiny-RN", choices=CONFIGS, help="from scratch (default: %(default)s)")
-    add("--steps", type=int, default=2000, help="default: %(default)s; batches of names end at 1300 whatever it is")
-    add("--batch-size", type=int, default=256, help="pairs in a step (default: %(default)s)")
-    add("--lr", type=float, default=4e-3, help="highest, of the image encoder (default: %(default)s; tiny-ViT: 2e-3)")
+    add("--init", metavar="CKPT", help="or from the weights of a published model (ViT-B/32, ...) or of a file")
+    add("--freeze", choices=["image", "text"], help="with --init: leave this encoder as it is")
+    add("--steps", type=int, default=1700, help="default: %(default)s; batches of names end at 1300 whatever it is")
+    add("--batch-size", type=int, default=256, help="pairs in a step, of all processes (default: %(default)s)")
+    add("--micro-batch", type=int, metavar="N", help="run the encoders on N pairs at a time: less memory, more time")
+    add("--lr", type=float, help="highest, of the image encoder (default: 4e-3, with --init 1e-5; tiny-ViT: 2e-3)")
     add("--weight-decay", type=float, default=0.1, help="default: %(default)s")
     add("--warmup", type=int, default=50, metavar="STEPS", help="default: %(default)s")
     add("--seed", type=int, default=0, help="of the weights and of the data (default: %(default)s)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default here: %(default)s")
-    add("--bfloat16", action="store_true", help="autocast; weights stay float32")
+    add("--precision", choices=["float32", "tf32", "bfloat16", "float16"], default="float32",
+        help="of the encoders' arithmetic; weights stay float32 (default: %(default)s)")
     add("--checkpointing", action="store_true", help="recompute activations: less memory, more time")
+    add("--compile", action="store_true", help="let torch.compile write kernels: a slow start, then faster on a GPU")
     args = parser.parse_args(argv)
-    for name in ("steps", "batch_size"):
-        if getattr(args, name) < 2:
-            parser.error(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be at least 2")
-    if args.captions_from_names and not args.data:
-        parser.error("--captions-from-names needs --data")
+    args.lr, args.text_lr = args.lr or (1e-5 if args.init else 4e-3), 1.0 if args.init else TEXT_LR
+    if min(args.steps, args.batch_size, args.micro_batch or 2) < 2:
+        parser.error("--steps, --batch-size and --micro-batch must be at least 2")
+    if args.captions_from_names and not args.data or args.freeze and not args.init:
+        parser.error("--captions-from-names needs --data, and --freeze needs --init")
     return args
 
 
@@ -470,79 +462,118 @@ def main(argv=None):
     """The command line. Exit status 2 and one line for what can't be done."""
     args = parse(argv)
     try:
-        return run(args)
-    except (ValueError, OSError) as error:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # started by torchrun
+            if args.device == "cuda":
+                args.device = f"cuda:{os.environ['LOCAL_RANK']}"
+                torch.cuda.set_device(args.device)
+            dist.init_process_group()
+            if dist.get_rank() > 0:
+                sys.stdout = open(os.devnull, "w")  # the first process speaks
+        run(args)
+    except (ValueError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("peer|remote", str(error)):  # no other process has ended
+            raise
         print(f"train_tiny.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        print(f"\nstopped; go on with: python train_tiny.py --resume --out {args.out}", file=sys.stderr)
         return 130
+    return 0
+
+
+def restore(out, device):
+    """The last state of an interrupted run; where that is damaged, the one before it."""
+    states = []
+    for path in out.glob("state.?.pt"):
+        try:
+            with zipfile.ZipFile(path) as archive:  # whose checksums torch.load does not look at
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} has changed")
+            states.append(torch.load(path, map_location=device, weights_only=True))
+        except Exception as error:  # whatever a damaged file makes its readers raise
+            print(f"{path} is damaged ({error}); trying the other one", file=sys.stderr)
+    if not states:
+        raise FileNotFoundError(f"{out}: no interrupted run to go on with")
+    return max(states, key=lambda state: state["step"])
 
 
 def run(args):
     """What main does, errors let through."""
-    out, state = Path(args.out), None
+    out, state, weights, (rank, world) = Path(args.out), None, None, processes()
     zeroshot.check_device(args.device)
     if args.demo:
-        demo(out, args.seed, args.device)
-        return 0
-    if args.resume:
-        if not (out / "state.pt").exists():
-            raise FileNotFoundError(f"{out / 'state.pt'}: no interrupted run to go on with")
-        state = torch.load(out / "state.pt", map_location=args.device, weights_only=True)
-        args = argparse.Namespace(**{**vars(args), **state["settings"]})
-    out.mkdir(parents=True, exist_ok=True)
+        return demo(out, args.device)
     config = CONFIGS[args.model]
+    if args.resume:
+        state = restore(out, args.device)
+        args = argparse.Namespace(**{**vars(args), **state["settings"]})
+        config, tokenizer = CLIPConfig(**state["config"]), Tokenizer(state["merges"])
+    elif args.init:
+        source, tokenizer = load(args.init)
+        config, weights = source.config, source.state_dict()
     if args.data:
-        data = Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names)
+        data = zeroshot.Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names,
+                               2e9 / world)
         args.batch_size = min(args.batch_size, len(data.train))
     else:
         data = World(args.seed, args.device, config.image_resolution)
+    args.batch_size -= args.batch_size % world  # an equal share for each process
+    out.mkdir(parents=True, exist_ok=True)
     if args.show:
         images, captions = data.examples(48)
         zeroshot.draw_sheet(zeroshot.levels(images), captions).savefig(out / "show.png", dpi=120)
-        print(f"drawn into {out / 'show.png'}")
-        return 0
+        return print(f"drawn into {out / 'show.png'}")
 
+    texts = data.texts()
+    key = f"{len(texts)} captions with checksum {zlib.crc32(repr(texts).encode()):08x}"
+    if state and state["data"] != key:
+        raise ValueError(f"{args.data}: changed since the run began: {key}, and there were {state['data']}")
+    if not state and not args.init:
+        tokenizer = Tokenizer.train(texts, config.vocab_size)
+        config = dataclasses.replace(config, vocab_size=len(tokenizer.vocab))
     torch.manual_seed(args.seed)
-    tokenizer = Tokenizer(state["merges"]) if state else Tokenizer.train(data.texts(), config.vocab_size)
-    config = dataclasses.replace(config, vocab_size=len(tokenizer.vocab))
-    model = CLIP(config, args.checkpointing).to(args.device, memory_format=torch.channels_last)
+    torch.set_float32_matmul_precision("high" if args.precision == "tf32" else "highest")
+    model = CLIP(config, args.checkpointing)
+    if weights:
+        model.load_state_dict(weights)
+    model.to(args.device, memory_format=torch.channels_last)
+    for name, parameter in model.named_parameters():
+        encoder = "image" if name.startswith("visual") else "text"
+        parameter.requires_grad_(encoder != args.freeze or name == "logit_scale")
     see, both = (sum(p.numel() for p in module.parameters()) / 1e6 for module in (model.visual, model))
-    print(f"{args.model} on {args.device}, seed {args.seed}: {see:.2f}M parameters to see, {both - see:.2f}M to read, "
-          f"vocabulary of {config.vocab_size}; Python {platform.python_version()}, torch {torch.__version__}, "
-          f"{torch.get_num_threads()} threads", flush=True)
+    longest = max(len(tokenizer.encode(text)) for text in texts) + 2
+    print(f"{args.init or args.model} on {args.device}, seed {args.seed}: {see:.2f}M parameters to see, "
+          f"{both - see:.2f}M to read; vocabulary of {config.vocab_size}, longest caption {longest} tokens of "
+          f"{config.context_length}; batches of {args.batch_size}; Python {sys.version.split()[0]}, torch "
+          f"{torch.__version__}, {world} x {torch.get_num_threads()} threads"
+          + f"; frozen: {args.freeze} encoder" * bool(args.freeze), flush=True)
     settings = {name: value for name, value in vars(args).items() if name not in ("resume", "out", "device")}
-    more = {"settings": settings, "merges": tokenizer.merges}
-    stop, started = [], time.time()
-    handler = signal.signal(signal.SIGINT, lambda *_: stop.append(True))  # Ctrl-C: finish the step, keep the run
-    try:
-        history = train(data, model, tokenizer, args.steps, args.batch_size, args.lr, args.weight_decay, args.warmup,
-                        args.bfloat16, 50, state,
-                        lambda x: write(out / "state.pt", lambda file: torch.save(x | more, file)), stop)
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if history[-1]["step"] < args.steps:
-        print(f"stopped after step {history[-1]['step']}; go on with: python train_tiny.py --resume --out {out}")
-        return 130
-    print(f"trained in {(time.time() - started) / 60:.1f} minutes" + " since it was resumed" * args.resume)
-    finish(data, model, tokenizer, history, settings, out)
-    return 0
+    more = dict(settings=settings, merges=tokenizer.merges, config=dataclasses.asdict(config), data=key)
+    log, started = out / "log.jsonl", time.time()
+    for old in () if rank else out.glob("state.*.tmp" if state else "state.*"):
+        old.unlink()
 
+    def keep(state):  # two files take turns, so that whatever happens to the last state there is one before it
+        write(out / f"state.{len(state['history']) % 2}.pt", lambda file: torch.save(state | more, file))
+        log.write_text("".join(json.dumps(row) + "\n" for row in (settings, *state["history"])))
 
-def finish(data, model, tokenizer, history, settings, out):
-    """The checkpoint, the table of results, the log and the pictures."""
+    history = train(data, model, tokenizer, args.steps, args.batch_size, args.lr, args.weight_decay, args.warmup,
+                    args.text_lr, args.precision, args.micro_batch, args.compile, 50, state, None if rank else keep)
+    if rank:
+        return
     save(out / "clip.pt", model, tokenizer)
     results = data.evaluate(model, tokenizer)
-    print("\non held-out pairs, never seen in training:")
+    print(f"trained in {(time.time() - started) / 60:.1f} minutes{' since it was resumed' if args.resume else ''}\n\n"
+          "on held-out pairs, never seen in training:")
     for name, (value, chance) in results.items():
         print(f"  {name:20}{value:7.1%}   chance {chance:.1%}")
-    (out / "log.json").write_text(json.dumps({"settings": settings, "history": history, "results": results}, indent=1))
-    draw_curves(history, settings["batch_size"], results).savefig(out / "curves.png", dpi=120)
+    with open(log, "a") as file:
+        print(json.dumps({"results": results}), file=file)
+    draw_curves(history, args.batch_size, results).savefig(out / "curves.png", dpi=120)
     similarity = zeroshot.draw_similarity(model, tokenizer, *data.examples(12))
     similarity.savefig(out / "similarity.png", dpi=120, bbox_inches="tight")
-    print(f"\nin {out}: clip.pt, log.json, curves.png, similarity.png; next: python " + (
-        f"zeroshot.py IMAGE --labels TEXT ... --model {out / 'clip.pt'}" if settings["data"] else
+    print(f"\nin {out}: clip.pt, log.jsonl, curves.png, similarity.png; next: python " + (
+        f"zeroshot.py IMAGE --labels TEXT ... --model {out / 'clip.pt'}" if args.data else
         f"train_tiny.py --demo --out {out}"))
 
 

@@ -18,6 +18,7 @@ import sys
 import textwrap
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -29,11 +30,11 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from clip_minimal import MEAN, SHA256, STD, load, preprocess, write
+from clip_minimal import MEAN, SHA256, STD, load, normalize, preprocess, write
 
 CHECKPOINT = "runs/tiny/clip.pt"  # where train_tiny.py leaves its model
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-LISTINGS = ["captions.txt", "captions.csv", "captions.tsv"]
+LISTINGS = ["captions.txt", "captions.csv", "captions.tsv", "captions.jsonl", "metadata.jsonl"]
 INDEX = "clip-index.npz"  # in a folder of pictures: their features
 
 # Named sets of templates. Section 3.1.4 gives the first, and the kinds of sentences for the second, which are our own:
@@ -55,13 +56,16 @@ TEMPLATES = {"photo": ["a photo of a {}."], "ensemble": [
 # ---- Files in: pictures, and the captions that people keep with them -------------------------------------------------
 
 
-def open_image(path):
-    """A picture file -> PIL image, fully read; whatever is wrong with it becomes a one-line error that names it.
+def open_image(path, head=False):
+    """A picture file -> PIL image, fully read; whatever is wrong with it becomes a one-line error that names it. With
+    `head` nothing is read but what kind of picture it is, and of what size.
 
     Transparent places become white: `preprocess` alone, like OpenAI's code, shows the colour that lies hidden in them,
     black more often than not, so that black drawings vanish. Of a ribbon longer than 100:1 the middle is kept."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # of large pictures; huge ones raise
+            if head:
+                return image
             image.load()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
@@ -91,6 +95,7 @@ def read_captions(root, from_names=False):
     from_names       no captions but telling names: birds/red_robin_02.png is "red robin, birds"
     captions file    captions.txt, .csv or .tsv of lines image,caption or image<tab>caption, several lines an image,
                      names relative to the folder or to Images/ in it (Flickr8k); one with a comma needs the tab
+    JSON lines       captions.jsonl or metadata.jsonl of {"image" or "file_name": ..., "caption" or "text": one or more}
     side-car files   photo.txt beside photo.jpg, each line a caption
 
     FileNotFoundError where there is no such folder, ValueError where the captions file is not UTF-8."""
@@ -116,12 +121,20 @@ def read_captions(root, from_names=False):
             add(path, ", ".join(filter(None, reversed(list(words)))), path)
     elif listing:
         for number, line in enumerate(read_text(listing), 1):
-            name, _, caption = line.partition("\t" if "\t" in line else ",")
-            name = re.sub(r"#\d+$", "", name.strip())  # 1000268201_693b08cb0e.jpg#0, as Flickr8k numbers its captions
-            if re.fullmatch(r'\s*".*"\s*', caption):
-                caption = caption.strip()[1:-1].replace('""', '"')
+            if listing.suffix == ".jsonl":
+                try:
+                    row = json.loads(line or "{}")
+                    name, texts = (row.get(a, row.get(b, "")) for a, b in (("image", "file_name"), ("caption", "text")))
+                    name, texts = str(name), list(map(str, [texts] if isinstance(texts, str) else texts))
+                except (ValueError, AttributeError, TypeError) as error:
+                    problems.append(f"{listing}, line {number}: {error}")
+                    continue
+            else:
+                name, _, caption = line.partition("\t" if "\t" in line else ",")
+                name = re.sub(r"#\d+$", "", name.strip())  # 1000268201_693b08cb0e.jpg#0, as Flickr8k numbers captions
+                texts = [caption.strip()[1:-1].replace('""', '"') if re.fullmatch(r'\s*".*"\s*', caption) else caption]
             path = next((root / d / name for d in ("", "Images") if os.path.isfile(root / d / name)), root / name)
-            if name and (number, name.lower()) != (1, "image"):  # a blank line, a header
+            for caption in texts if name and (number, name.lower()) != (1, "image") else ():  # not blank, no header
                 add(path, caption, f"{listing}, line {number}")
     else:
         for path in images:
@@ -131,6 +144,88 @@ def read_captions(root, from_names=False):
             except (OSError, ValueError) as error:
                 problems.append(str(error))
     return captions, problems
+
+
+class Folder:
+    """Captioned images of a folder, decoded when they are needed; `memory` bytes of them are kept. A tenth, at most
+    500, is held out; the split is by image, so that no caption of a held-out image is ever trained on."""
+
+    def __init__(self, root, resolution, seed=0, device="cpu", from_names=False, memory=2e9):
+        self.seed, self.device, self.resolution, self.memory, self.kept = seed, device, resolution, memory, {}
+        self.pool = ThreadPoolExecutor()  # Pillow lets other threads run while it decodes and resizes
+        captions, problems = read_captions(root, from_names)
+        for path in list(captions):
+            try:
+                open_image(path, head=True)
+            except (ValueError, OSError) as error:
+                problems.append(str(error))
+                del captions[path]
+        self.paths, self.captions = list(captions), list(captions.values())
+        order = np.random.default_rng(seed).permutation(len(self.paths))
+        test, self.train = np.split(order, [min(500, len(order) // 10)])
+        self.test = [i for i, pixels in zip(test, self.pool.map(self.pixels, test)) if pixels is not None]
+        if len(self.test) < 2:
+            raise ValueError(f"{root}: {len(self.paths)} images with captions, and at least 20 are needed; left out: "
+                             + ("; ".join(problems[:3]) or "nothing") + "; --help tells the layouts")
+        for problem in problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        print(f"{len(self.train)} images to train on with {len(self.texts())} captions, {len(self.test)} held out, "
+              f"{len(problems) + len(test) - len(self.test)} left out")
+
+    def pixels(self, i):
+        """-> image i as bytes (H, W, 3), the shorter side 7R/6; None, and a line that says why, if it is unreadable."""
+        if i in self.kept:
+            return self.kept[i]
+        pixels, short = None, 7 * self.resolution // 6
+        try:
+            image = open_image(self.paths[i]).convert("RGB")
+            size = [max(short, round(short * side / min(image.size))) for side in image.size]
+            pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC))  # (H, W, 3)
+            self.memory -= pixels.nbytes
+        except (ValueError, OSError) as error:
+            print(f"left out: {error}", file=sys.stderr)
+        if self.memory > 0:
+            self.kept[i] = pixels
+        return pixels
+
+    def crop(self, pictures, places):
+        """Pictures (H, W, 3) -> normalised (n, 3, R, R): a square of each (Section 2.4), places (n, 2) from 0 to 1."""
+        R, squares = self.resolution, []
+        for pixels, place in zip(pictures, places):
+            y, x = (place * (np.array(pixels.shape[:2]) - R + 1)).astype(int)
+            squares.append(pixels[y:y + R, x:x + R])
+        return normalize(torch.from_numpy(np.stack(squares)).to(self.device).permute(0, 3, 1, 2) / 255)
+
+    def batch(self, step, n, share=slice(None)):
+        """As World.batch; each epoch is a permutation. A random square of each image and one of its captions; for an
+        image that turns out to be unreadable another one."""
+        epoch, place = divmod(step, max(1, len(self.train) // n))
+        index = np.random.default_rng((self.seed, 0, epoch)).permutation(self.train)[place * n:][:n][share]
+        rng = np.random.default_rng((self.seed, 1, step))
+        chance, pictures = rng.random((n, 3))[share], list(self.pool.map(self.pixels, index))
+        while missing := [k for k, pixels in enumerate(pictures) if pixels is None]:
+            index[missing] = rng.choice(self.train, len(missing))
+            for k in missing:
+                pictures[k] = self.pixels(index[k])
+        captions = [self.captions[i][int(u * len(self.captions[i]))] for i, u in zip(index, chance[:, 2])]
+        return self.crop(pictures, chance[:, :2]), captions
+
+    def texts(self):
+        """Captions for the tokenizer to learn from."""
+        return [caption for i in self.train for caption in self.captions[i]]
+
+    def examples(self, n):
+        """Held-out pairs to look at -> normalised images (n, 3, R, R), n captions."""
+        pictures, captions = zip(*((self.pixels(i), self.captions[i][0]) for i in self.test[:n]))
+        return self.crop(pictures, np.full((len(pictures), 2), 0.5)), captions
+
+    def evaluate(self, model, tokenizer, n=500):
+        """Retrieval both ways among held-out images and all their captions -> {name: (value, chance)}."""
+        kept, (images, _) = [self.captions[i] for i in self.test[:n]], self.examples(n)
+        texts = sorted({caption for captions in kept for caption in captions})
+        fits = torch.tensor([[text in captions for text in texts] for captions in kept])  # (n, texts)
+        return retrieval(encode_images(model, images).cpu(),
+                                  encode_texts(model, tokenizer, texts, truncate=True).cpu(), fits)
 
 
 # ---- Classifiers from text, and how good they are --------------------------------------------------------------------

@@ -5,8 +5,7 @@ import torch
 from PIL import Image
 
 from clip_minimal import normalize
-from train_tiny import Folder
-from zeroshot import read_captions
+from zeroshot import Folder, read_captions
 
 
 @pytest.fixture
@@ -101,14 +100,16 @@ def test_absent_folder_and_too_few_images(root):
         Folder(root, 48)
 
 
-def test_unreadable_images_are_left_out_and_reported(root):
+def test_unreadable_images_are_left_out_and_reported(root, capsys):
     (root / "broken.png").write_bytes((root / "picture_00.png").read_bytes()[:60])
     (root / "text.jpg").write_text("not a picture")
     Image.new("RGB", (1, 40_000)).save(root / "thin.png")
     data = Folder(root, 600, from_names=True)
-    assert len(data.pixels) == 31 and len(data.problems) == 2
-    for name, problem in zip(("broken.png", "text.jpg"), data.problems):
-        assert name in problem and "\n" not in problem
+    for step in range(3):  # an epoch: others take the places of the two
+        images, captions = data.batch(step, 10)
+        assert images.shape == (10, 3, 600, 600) and not {"broken", "text"} & set(captions)
+    problems = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
+    assert len(problems) == 2 and sum("broken.png" in line or "text.jpg" in line for line in problems) == 2
 
 
 def test_split_is_by_image_and_every_image_is_trained_on_once_an_epoch(root):
@@ -150,4 +151,5 @@ def test_images_belong_to_their_captions_and_are_cropped_inside(root):
                 assert (image - normalize(colour)).abs().max() < 1e-5
     assert len(corners) > 10
     middle = normalize((noise[4:52, 4:52] / 255).expand(3, -1, -1))
-    assert (data.crop([30])[0] - middle).abs().max() < 1e-5
+    data.test = [30]
+    assert (data.examples(1)[0][0] - middle).abs().max() < 1e-5
