@@ -14,7 +14,6 @@ import dataclasses
 import json
 import math
 import os
-import re
 import sys
 import time
 import zipfile
@@ -26,9 +25,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
-from torch import nn
 
 import zeroshot
 from clip_minimal import (CLIP, CONFIGS, CLIPConfig, Tokenizer, contrastive_loss, load, normalize, save, write)
@@ -66,7 +63,7 @@ COUNTS = ["one", "two", "three", "four"]
 PLACES = ["in the top left corner", "at the top", "in the top right corner", "on the left", "in the middle",
           "on the right", "in the bottom left corner", "at the bottom", "in the bottom right corner"]
 RELATIONS = {"to the left of": (-1, 0), "to the right of": (1, 0), "above": (0, -1), "below": (0, 1)}
-KINDS = {"single": 6, "placed": 2, "counted": 3, "related": 2}  # of scenes, and how often each is drawn
+KINDS = {"single": 6 / 13, "placed": 2 / 13, "counted": 3 / 13, "related": 2 / 13}  # of scenes, and how often drawn
 MENTIONS = {"size": 0.25, "colour": 0.9, "background": 0.45}  # how often a caption names what could be named
 EVERYTHING, NAMES_ONLY = {"size": 0.25, "colour": 1, "background": 1}, {"size": 0, "colour": 0, "background": 0}
 
@@ -101,10 +98,9 @@ class World:
     A twelfth of the colour x object pairs, one colour for each object, is held out: no training image shows it and no
     training caption says it. Zero-shot accuracy is measured on them alone."""
 
-    names_until = 1300  # until this step every third batch names its objects and says nothing else, see `batch`
-
     def __init__(self, seed=0, device="cpu", resolution=48):
         self.seed, self.device, self.resolution = seed, device, resolution
+        self.names_until = 1300  # until this step every third batch names objects and says nothing else, see `batch`
         self.masks = render(OBJECTS.values()).to(device)  # (objects, 32, 32)
         self.colours = torch.tensor(list(COLOURS.values()), device=device) / 255  # (12, 3)
         self.backgrounds = torch.tensor(list(BACKGROUNDS.values()), device=device) / 255  # (8, 2, 3)
@@ -127,8 +123,7 @@ class World:
         def pick(possible):  # one of the True entries of each row: the largest of random numbers that stand there
             return (rng.random(possible.shape) * possible).argmax(-1)
 
-        weights = np.array(list(KINDS.values())) / sum(KINDS.values())
-        kind = np.full(n, list(KINDS).index(kind)) if kind else rng.choice(4, n, p=weights)
+        kind = np.full(n, list(KINDS).index(kind)) if kind else rng.choice(4, n, p=list(KINDS.values()))
         size, place, relation = rng.integers(3, size=n), rng.integers(9, size=n), rng.integers(4, size=n)
         count = np.choose(kind, [1, 1, rng.integers(1, 5, n), 2])
         obj = rng.integers(len(OBJECTS), size=(n, 4))
@@ -136,8 +131,7 @@ class World:
         allowed = (self.held_out if held_out else ~self.held_out)[obj]  # (n, 4, 12)
         background = pick((allowed[:, :2] @ self.shows).all(1))  # on it both have a colour that shows
         colour = pick(allowed & self.shows.T[background][:, None])  # (n, 4)
-        same = kind == 2
-        obj[same], colour[same] = obj[same, :1], colour[same, :1]
+        obj[kind == 2], colour[kind == 2] = obj[kind == 2, :1], colour[kind == 2, :1]  # counted ones are alike
 
         # A single object has one of three sizes; placed, counted and related ones have one each.
         low, high = np.array([*SIZES.values(), (13, 16), (15, 21), (16, 20)]).T[:, np.where(kind == 0, size, kind + 2)]
@@ -150,8 +144,8 @@ class World:
         offset = np.choose(kind[:, None, None], [u * (23 - half), 14 * third + u / 2, 24 * quarter + u * (11 - half),
                                                  12 * ahead + u * np.where(ahead[:, :1], 0.3, 6)])  # (n, 4, 2)
         return {"kind": kind, "background": background, "size": size, "place": place, "relation": relation,
-                "count": count, "object": obj, "colour": colour, "centre": 24 + offset, "side": side,
-                "shade": rng.normal(0, 0.02, (n, 4, 3))}
+                "count": count, "object": obj, "colour": colour, "centre": np.float32(24 + offset),
+                "side": np.float32(side), "shade": np.float32(rng.normal(0, 0.02, (n, 4, 3)))}
 
     def draw(self, scenes):
         """-> images (n, 3, R, R) from 0 to 1: first sprites of all scenes at once, then second ones, to the fourth."""
@@ -162,9 +156,8 @@ class World:
         image = torch.lerp(upper[:, :, None, None], lower[:, :, None, None], down).repeat(1, 1, 1, R)  # (n, 3, R, R)
         for sprite in range(4):
             row = np.nonzero(scenes["count"] > sprite)[0]  # (s,) scenes that have it
-            obj, colour = (torch.from_numpy(scenes[key][row, sprite]).to(self.device) for key in ("object", "colour"))
-            centre, side, shade = (torch.from_numpy(scenes[key][row, sprite]).float().to(self.device)
-                                   for key in ("centre", "side", "shade"))
+            obj, colour, centre, side, shade = (torch.from_numpy(scenes[key][row, sprite]).to(self.device)
+                                                for key in ("object", "colour", "centre", "side", "shade"))
             row = torch.from_numpy(row).to(self.device)
             # Where in the mask, 30 of whose 32 cells hold the glyph, each pixel lies; then bilinear interpolation,
             # which is a matrix product for each axis: a pixel weighs the two cells next to it.
@@ -245,8 +238,8 @@ class World:
             results[name] = zeroshot.accuracy((texts * features[:, None]).sum(-1).cpu(), labels), 1 / texts.shape[1]
         scenes, features = draw(None, 4, min(n, 500))
         captions = self.captions(scenes, self.rng(1, 5), EVERYTHING)
-        fits = torch.tensor([[a == b for b in captions] for a in captions])  # equal captions are both right
         texts = zeroshot.encode_texts(model, tokenizer, captions)
+        fits = torch.tensor([[a == b for b in captions] for a in captions])  # equal captions are both right
         return results | zeroshot.retrieval(features.cpu(), texts.cpu(), fits, ks=[1])
 
 
@@ -272,9 +265,8 @@ def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR):
 
 def learning_rate(step, steps, peak, warmup):
     """Linear warm-up, then half a cosine to zero."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    cosine = math.cos(math.pi * (step - warmup) / max(1, steps - warmup))
+    return peak * ((step + 1) / warmup if step < warmup else (1 + cosine) / 2)
 
 
 def processes():
@@ -289,7 +281,7 @@ def total(x):
     return x
 
 
-class Towers(nn.Module):
+class Towers(torch.nn.Module):
     """Both encoders and the scale in one forward, as DistributedDataParallel asks for; in mixed precision if told."""
 
     def __init__(self, model, precision):
@@ -344,14 +336,16 @@ def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_de
             part.load_state_dict(state[name])
     towers = Towers(model, precision)
     if world > 1:
-        towers = nn.SyncBatchNorm.convert_sync_batchnorm(towers) if device.type == "cuda" else towers
-        towers = nn.parallel.DistributedDataParallel(towers)
+        synchronised = torch.nn.SyncBatchNorm.convert_sync_batchnorm
+        towers = torch.nn.parallel.DistributedDataParallel(synchronised(towers) if device.type == "cuda" else towers)
     if compiled:
         towers.compile(dynamic=True)
     share = slice(rank * batch_size // world, (rank + 1) * batch_size // world)  # of each batch, for this process
     started = clock = time.time()
     for step in range(first, steps):
-        model.train().visual.train(model.visual.conv1.weight.requires_grad)  # batch norms of a frozen one stay
+        if not losses:
+            averages = {name: x.clone() for name, x in model.named_buffers()}  # of batch norm
+        model.train().visual.train(model.visual.conv1.weight.requires_grad)  # those of a frozen encoder stay
         for group in optimizer.param_groups:
             group["lr"] = group["factor"] * learning_rate(step, steps, lr, warmup)
         images, captions = data.batch(step, batch_size, share)
@@ -366,8 +360,10 @@ def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_de
         if done % every == 0 or done == steps:
             losses, now = total(torch.stack(losses)) / world, time.time()  # (every,)
             loss, skipped = losses[losses.isfinite()].mean(), done - int(optimizer.state[model.logit_scale]["step"])
-            if not all(x.isfinite().all() for x in (loss, *model.state_dict().values())):
+            if skipped == len(losses) + sum(row["skipped"] for row in history[-1:]):
                 raise ValueError(f"nothing finite in steps {done - len(losses) + 1} to {done}; try a lower --lr")
+            for name, x in model.named_buffers():
+                x.copy_(torch.where(x.isfinite(), x, averages[name]))  # where a skipped step has spoilt them
             row = {"step": done, "loss": loss.item(), "scale": model.logit_scale.exp().item(), "skipped": skipped,
                    "lr": learning_rate(step, steps, lr, warmup),
                    "images_per_second": len(losses) * batch_size / (now - clock)}
@@ -384,25 +380,6 @@ def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_de
             losses, clock = [], time.time()
     model.eval()
     return history
-
-
-def draw_curves(history, batch_size, results):
-    """Loss, accuracy and scale against the number of steps -> matplotlib figure."""
-    figure = Figure(figsize=(14, 3.8), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    steps, at = [row["step"] for row in history], [row["step"] for row in history if "accuracy" in row]
-    left.plot(steps, [row["loss"] for row in history])
-    left.axhline(math.log(batch_size), color="gray", linestyle=":", label=f"a guess: ln {batch_size}")
-    left.legend()
-    left.set(xlabel="step", ylabel="contrastive loss (nats)", ylim=(0, None))
-    for i, (name, (_, chance)) in enumerate(results.items()):
-        middle.plot(at, [row["accuracy"][name] for row in history if "accuracy" in row], f"C{i}.-", label=name)
-        middle.axhline(chance, linestyle=":", color=f"C{i}", linewidth=1)
-    middle.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    middle.set(xlabel="step", ylabel="on held-out pairs (dotted: chance)", ylim=(0, 1.02))
-    right.plot(steps, [row["scale"] for row in history])
-    right.set(xlabel="step", ylabel="scale of the logits, exp(logit_scale)", ylim=(0, None))
-    return figure
 
 
 def demo(out, device):
@@ -445,8 +422,7 @@ def parse(argv):
     add("--warmup", type=int, default=50, metavar="STEPS", help="default: %(default)s")
     add("--seed", type=int, default=0, help="of the weights and of the data (default: %(default)s)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default here: %(default)s")
-    add("--precision", choices=["float32", "tf32", "bfloat16", "float16"], default="float32",
-        help="of the encoders' arithmetic; weights stay float32 (default: %(default)s)")
+    add("--precision", choices=["float32", "tf32", "bfloat16", "float16"], default="float32", help="of the encoders")
     add("--checkpointing", action="store_true", help="recompute activations: less memory, more time")
     add("--compile", action="store_true", help="let torch.compile write kernels: a slow start, then faster on a GPU")
     args = parser.parse_args(argv)
@@ -467,11 +443,10 @@ def main(argv=None):
                 args.device = f"cuda:{os.environ['LOCAL_RANK']}"
                 torch.cuda.set_device(args.device)
             dist.init_process_group()
-            if dist.get_rank() > 0:
-                sys.stdout = open(os.devnull, "w")  # the first process speaks
+            sys.stdout = open(os.devnull, "w") if dist.get_rank() else sys.stdout  # the first process speaks
         run(args)
     except (ValueError, OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not re.search("peer|remote", str(error)):  # no other process has ended
+        if isinstance(error, RuntimeError) and "peer" not in str(error):  # of another process that has ended
             raise
         print(f"train_tiny.py: {error}", file=sys.stderr)
         return 2
@@ -499,21 +474,20 @@ def restore(out, device):
 
 def run(args):
     """What main does, errors let through."""
-    out, state, weights, (rank, world) = Path(args.out), None, None, processes()
+    out, config, state, weights, (rank, world) = Path(args.out), CONFIGS[args.model], None, None, processes()
     zeroshot.check_device(args.device)
     if args.demo:
         return demo(out, args.device)
-    config = CONFIGS[args.model]
     if args.resume:
         state = restore(out, args.device)
-        args = argparse.Namespace(**{**vars(args), **state["settings"]})
+        args = argparse.Namespace(**vars(args) | state["settings"])
         config, tokenizer = CLIPConfig(**state["config"]), Tokenizer(state["merges"])
     elif args.init:
         source, tokenizer = load(args.init)
         config, weights = source.config, source.state_dict()
     if args.data:
         data = zeroshot.Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names,
-                               2e9 / world)
+                               memory=2e9 / world)
         args.batch_size = min(args.batch_size, len(data.train))
     else:
         data = World(args.seed, args.device, config.image_resolution)
@@ -527,26 +501,22 @@ def run(args):
     texts = data.texts()
     key = f"{len(texts)} captions with checksum {zlib.crc32(repr(texts).encode()):08x}"
     if state and state["data"] != key:
-        raise ValueError(f"{args.data}: changed since the run began: {key}, and there were {state['data']}")
+        raise ValueError(f"the data have changed since the run began: {key}, and there were {state['data']}")
     if not state and not args.init:
         tokenizer = Tokenizer.train(texts, config.vocab_size)
         config = dataclasses.replace(config, vocab_size=len(tokenizer.vocab))
     torch.manual_seed(args.seed)
     torch.set_float32_matmul_precision("high" if args.precision == "tf32" else "highest")
     model = CLIP(config, args.checkpointing)
-    if weights:
-        model.load_state_dict(weights)
+    model.load_state_dict(weights or model.state_dict())
     model.to(args.device, memory_format=torch.channels_last)
     for name, parameter in model.named_parameters():
-        encoder = "image" if name.startswith("visual") else "text"
-        parameter.requires_grad_(encoder != args.freeze or name == "logit_scale")
+        parameter.requires_grad_(name == "logit_scale" or args.freeze != ("image" if "visual." in name else "text"))
     see, both = (sum(p.numel() for p in module.parameters()) / 1e6 for module in (model.visual, model))
-    longest = max(len(tokenizer.encode(text)) for text in texts) + 2
     print(f"{args.init or args.model} on {args.device}, seed {args.seed}: {see:.2f}M parameters to see, "
-          f"{both - see:.2f}M to read; vocabulary of {config.vocab_size}, longest caption {longest} tokens of "
-          f"{config.context_length}; batches of {args.batch_size}; Python {sys.version.split()[0]}, torch "
-          f"{torch.__version__}, {world} x {torch.get_num_threads()} threads"
-          + f"; frozen: {args.freeze} encoder" * bool(args.freeze), flush=True)
+          f"{both - see:.2f}M to read, {args.freeze or 'no'} encoder frozen; vocabulary {config.vocab_size}, longest "
+          f"caption {max(len(tokenizer.encode(text)) for text in texts) + 2} tokens, batches of {args.batch_size}; "
+          f"torch {torch.__version__}, {world} x {torch.get_num_threads()} threads", flush=True)
     settings = {name: value for name, value in vars(args).items() if name not in ("resume", "out", "device")}
     more = dict(settings=settings, merges=tokenizer.merges, config=dataclasses.asdict(config), data=key)
     log, started = out / "log.jsonl", time.time()
@@ -561,20 +531,19 @@ def run(args):
                     args.text_lr, args.precision, args.micro_batch, args.compile, 50, state, None if rank else keep)
     if rank:
         return
-    save(out / "clip.pt", model, tokenizer)
-    results = data.evaluate(model, tokenizer)
     print(f"trained in {(time.time() - started) / 60:.1f} minutes{' since it was resumed' if args.resume else ''}\n\n"
           "on held-out pairs, never seen in training:")
+    save(out / "clip.pt", model, tokenizer)
+    results = data.evaluate(model, tokenizer)
     for name, (value, chance) in results.items():
         print(f"  {name:20}{value:7.1%}   chance {chance:.1%}")
     with open(log, "a") as file:
         print(json.dumps({"results": results}), file=file)
-    draw_curves(history, args.batch_size, results).savefig(out / "curves.png", dpi=120)
+    zeroshot.draw_curves(history, args.batch_size, results).savefig(out / "curves.png", dpi=120)
     similarity = zeroshot.draw_similarity(model, tokenizer, *data.examples(12))
     similarity.savefig(out / "similarity.png", dpi=120, bbox_inches="tight")
-    print(f"\nin {out}: clip.pt, log.jsonl, curves.png, similarity.png; next: python " + (
-        f"zeroshot.py IMAGE --labels TEXT ... --model {out / 'clip.pt'}" if args.data else
-        f"train_tiny.py --demo --out {out}"))
+    use = f"zeroshot.py IMAGE --labels TEXT --model {out}/clip.pt" if args.data else f"train_tiny.py --demo --out {out}"
+    print(f"\nin {out}: clip.pt, log.jsonl, curves.png, similarity.png; next: python {use}")
 
 
 if __name__ == "__main__":

@@ -455,6 +455,25 @@ def draw_similarity(model, tokenizer, images, captions):
     return figure
 
 
+def draw_curves(history, batch_size, results):
+    """A history of train_tiny.train: loss, accuracy beside its chance in results, and scale against the steps."""
+    figure = Figure(figsize=(14, 3.8), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    steps, at = [row["step"] for row in history], [row["step"] for row in history if "accuracy" in row]
+    left.plot(steps, [row["loss"] for row in history])
+    left.axhline(math.log(batch_size), color="gray", linestyle=":", label=f"a guess: ln {batch_size}")
+    left.legend()
+    left.set(xlabel="step", ylabel="contrastive loss (nats)", ylim=(0, None))
+    for i, (name, (_, chance)) in enumerate(results.items()):
+        middle.plot(at, [row["accuracy"][name] for row in history if "accuracy" in row], f"C{i}.-", label=name)
+        middle.axhline(chance, linestyle=":", color=f"C{i}", linewidth=1)
+    middle.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    middle.set(xlabel="step", ylabel="on held-out pairs (dotted: chance)", ylim=(0, 1.02))
+    right.plot(steps, [row["scale"] for row in history])
+    right.set(xlabel="step", ylabel="scale of the logits, exp(logit_scale)", ylim=(0, None))
+    return figure
+
+
 # ---- Command line ----------------------------------------------------------------------------------------------------
 
 

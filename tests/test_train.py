@@ -110,7 +110,7 @@ def test_mixed_precision_stays_near_float32_and_keeps_float32_weights(precision)
     losses = []
     for kind in ("float32", precision):
         model, tokenizer = tiny()
-        losses.append(train(World(), model, tokenizer, steps=1, batch_size=32, every=1, precision=kind)[0]["loss"])
+        losses.append(train(World(), model, tokenizer, steps=6, batch_size=32, every=6, lr=1e-4, precision=kind)[0]["loss"])
         assert all(p.dtype == torch.float32 for p in model.parameters())
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], abs=0.05)
 
