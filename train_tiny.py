@@ -338,8 +338,8 @@ def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_de
     if world > 1:
         synchronised = torch.nn.SyncBatchNorm.convert_sync_batchnorm
         towers = torch.nn.parallel.DistributedDataParallel(synchronised(towers) if device.type == "cuda" else towers)
-    if compiled:
-        towers.compile(dynamic=True)
+    for encoder in (model.visual, model.transformer) if compiled else ():
+        encoder.compile(dynamic=encoder is model.transformer or None)  # texts are as wide as the longest of their batch
     share = slice(rank * batch_size // world, (rank + 1) * batch_size // world)  # of each batch, for this process
     started = clock = time.time()
     for step in range(first, steps):
