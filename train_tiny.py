@@ -438,6 +438,7 @@ def main(argv=None):
     """The command line. Exit status 2 and one line for what can't be done."""
     args = parse(argv)
     try:
+        zeroshot.check_device(args.device)
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # started by torchrun
             if args.device == "cuda":
                 args.device = f"cuda:{os.environ['LOCAL_RANK']}"
@@ -475,7 +476,6 @@ def restore(out, device):
 def run(args):
     """What main does, errors let through."""
     out, config, state, weights, (rank, world) = Path(args.out), CONFIGS[args.model], None, None, processes()
-    zeroshot.check_device(args.device)
     if args.demo:
         return demo(out, args.device)
     if args.resume:
