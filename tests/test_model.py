@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from clip_minimal import CLIP, CONFIGS, Attention, AttentionPool2d, CLIPConfig, Transformer, contrastive_loss
+from clip_minimal import CLIP, CONFIGS, Attention, AttentionPool2d, CLIPConfig, Transformer, contrastive_loss, linear
 from goldens import recipe
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -182,11 +182,24 @@ def test_attention_module_equals_pytorchs_and_the_formula(causal):
     torch.testing.assert_close(got, module.out_proj(heads.transpose(1, 2).reshape(3, 5, 128)))
 
 
+@pytest.mark.parametrize("mkl", [True, False])
+def test_linear_is_a_matrix_product(mkl):
+    """As a convolution too: values and gradients of x @ W.T + b in float64, tokens one after the other in memory."""
+    x, weight, bias = (torch.randn(*shape, dtype=torch.double, requires_grad=True) for shape in ((17, 5, 8), (6, 8), (6,)))
+    y = linear(x, weight, bias, mkl)
+    expected = torch.einsum("btd,od->bto", x, weight) + bias
+    torch.testing.assert_close(y, expected)
+    assert y.is_contiguous()
+    for a, b in zip(torch.autograd.grad(y.sin().sum(), (x, weight, bias)),
+                    torch.autograd.grad(expected.sin().sum(), (x, weight, bias))):
+        torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_last_block_gives_what_it_would_among_all_tokens(causal):
     """A transformer computes its last block for one token of each row; here the block computes all of them."""
     torch.manual_seed(0)
-    model = Transformer(128, 3, causal, nn.GELU).double()
+    model = Transformer(128, 3, causal, F.gelu).double()
     x, place = torch.randn(4, 6, 128, dtype=torch.float64), torch.tensor([0, 5, 2, 2])
     mask = torch.ones(6, 6, dtype=torch.bool).tril() if causal else None
     whole = x
@@ -299,4 +312,4 @@ def test_gelu_is_the_configured_one(quick, value):
     model = CLIP(CLIPConfig(**{**vars(VIT), "quick_gelu": quick}))
     for transformer in (model.transformer, model.visual.transformer):
         for block in transformer.resblocks:
-            assert block.mlp.gelu(torch.tensor(1.0)).item() == pytest.approx(value, abs=1e-6)
+            assert block.gelu(torch.tensor(1.0)).item() == pytest.approx(value, abs=1e-6)
