@@ -1,12 +1,13 @@
 """How quick this code is beside the libraries people would otherwise use, measured in turn in one process.
 
-    python tests/benchmark.py                             all rows, about 10 minutes on two cores
+    python tests/benchmark.py                             all rows, about 15 minutes on two cores
     python tests/benchmark.py --only text --only image    some of them
     python tests/benchmark.py --json figures.json         the figures for a program
 
 The peers are OpenAI's code (clip-anytorch), open_clip_torch and transformers; those not installed are named.
 Each is called as its documentation does, with the same weights, and has to return the same numbers before it is
-timed. Figures are medians over the rounds; a ratio above 1 says: quicker than the quickest of the peers.
+timed. Figures are medians over the rounds; a ratio above 1 says: quicker than the quickest of the peers. With
+--threads 1 the processor's seconds are counted, which what else runs on the machine disturbs less.
 """
 import argparse
 import importlib
@@ -28,6 +29,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import train_tiny
@@ -59,32 +61,43 @@ if openai:  # as this code does: what ftfy would repair first is not part of the
     sys.modules["clip.simple_tokenizer"].ftfy = type("", (), {"fix_text": staticmethod(lambda text: text)})
 
 
-def compare(title, sides, rounds=ROUNDS, clock=time.perf_counter, count=None):
+def now():
+    """Seconds: of the clock, or with one thread those that the processor spent on it."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def in_turn(calls, rounds, clock=now):
+    """Time the functions of {name: function} in turn -> ({name: seconds in each round}, and the machine's matrix rate:
+    operations per second of PyTorch's product of float32 matrices, the median of the same rounds)."""
+    times, rates, a = {name: [] for name in calls}, [], torch.randn(1536, 1536)
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = clock()
+            call()
+            times[name].append(clock() - start)
+        start = clock()
+        a @ a
+        rates.append(2 * 1536 ** 3 / (clock() - start))
+    return times, statistics.median(rates)
+
+
+def compare(title, sides, rounds=ROUNDS, clock=now, count=None):
     """Time the functions of `sides`, {name: function}, in turn and print a line; the first is this code.
 
-    They have to return equal numbers. The share is that of the rate at which this machine multiplies matrices, measured
-    in the same rounds: of the operations that the first one's matrix products and convolutions need as they are
-    written, so that a convolution with fewer of them (Winograd's) can pass 100 %. The two products inside PyTorch's
-    attention are not counted, so that transformers' shares are a little low. With count, speeds are shown."""
+    They have to return equal numbers. With count, speeds are shown. The share is that of the rate of a matrix product, of the operations that the first one's
+    matrix products and convolutions need as they are written. It can pass 100 %: PyTorch leaves products to MKL, which
+    on AMD's processors reaches half the rate of oneDNN, to which it leaves convolutions."""
     name, *others = sides
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # attention as two products: counted
         first = sides[name]()
     for other in others:
         result = sides[other]()
         error = (result - first).abs().max() / first.abs().max() if torch.is_tensor(first) else float(result != first)
         assert error < 1e-3, f"{title}: {name} and {other} differ by {error:.1e}"
-    times, rates, a = {name: [] for name in sides}, [], torch.randn(1536, 1536)
-    for _ in range(rounds):
-        for side, call in sides.items():
-            start = clock()
-            call()
-            times[side].append(clock() - start)
-        start = time.perf_counter()
-        a @ a
-        rates.append(2 * 1536 ** 3 / (time.perf_counter() - start))
+    times, rate = in_turn(sides, rounds, clock)
     median, work = {side: statistics.median(seconds) for side, seconds in times.items()}, counter.get_total_flops()
     ratios = sorted(min(times[other][i] for other in others) / times[name][i] for i in range(rounds)) if others else []
-    share = work / median[name] / statistics.median(rates) if work else None
+    share = work / median[name] / rate if work else None
     FIGURES.append({"row": title, "seconds": median, "ratios": ratios, "share of matrix rate": share, "count": count})
     ratio = f"{statistics.median(ratios):6.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f})" if others else ""
     print(f"{title:37}{ratio:22}{f'{share:6.0%}' if work else '':7} "
