@@ -3,6 +3,7 @@
     python tests/benchmark.py                             all rows, about 15 minutes on two cores
     python tests/benchmark.py --only text --only image    some of them
     python tests/benchmark.py --json figures.json         the figures for a program
+    python tests/benchmark.py --only growth --plot growth.png
 
 The peers are OpenAI's code (clip-anytorch), open_clip_torch and transformers; those not installed are named.
 Each is called as its documentation does, with the same weights, and has to return the same numbers before it is
@@ -29,12 +30,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import train_tiny
 import zeroshot
-from clip_minimal import CLIP, CONFIGS, HUGGING_FACE, CLIPConfig, Tokenizer, contrastive_loss, load, save
+from clip_minimal import CLIP, CONFIGS, HUGGING_FACE, SHA256, CLIPConfig, Tokenizer, contrastive_loss, load, save
 
 warnings.filterwarnings("ignore")
 ROUNDS = 7
@@ -354,13 +357,90 @@ def startup():
         compare("load ViT-B/32, float16 state dict", calls)
 
 
+def curve(panel, name, points):
+    """Measure points (x, call, operations), five times in turn, for one panel of growth and a kind of model."""
+    x, calls, operations = zip(*points)
+    for call in calls:
+        call()
+    times, rate = in_turn(dict(zip(x, calls)), 5)
+    medians = [statistics.median(times[value]) for value in x]
+    FIGURES.append({"row": "growth", "panel": panel, "model": name, "x": x, "seconds": medians,
+                    "operations": operations, "matrix rate": rate})
+    print(f"{panel}, {name} (share of the matrix rate): "
+          + ", ".join(f"{v:.3g}: {s * 1e3:,.0f} ms ({n / s / rate:.0%})" for v, s, n in zip(x, medians, operations)),
+          flush=True)
+
+
+@torch.no_grad()
+def growth():
+    """How the time of a call grows with texts, batch, labels, images and models, beside the count of its operations;
+    the models are ViT-B/32 and RN50 but for what grows. Then that count for the nine published models."""
+    tokenizer, vit, resnet = Tokenizer.from_merges(), CONFIGS["ViT-B/32"], CONFIGS["RN50"]
+    text_model = CLIP(replace(vit, vision_layers=1)).eval()
+
+    def texts(T):
+        call = partial(zeroshot.encode_texts, text_model, tokenizer, [" ".join(["cat"] * (T - 2))] * 16)
+        return T, call, 16 * zeroshot.flops(vit, T)[1]
+
+    def labels(N):
+        names = [f"a photo of a cat {i}" for i in range(100, 100 + N)]  # all of the same length
+        call = partial(zeroshot.zero_shot_classifier, text_model, tokenizer, names)
+        return N, call, N * zeroshot.flops(vit, tokenizer(names[0], pad=False).shape[1])[1]
+
+    def images(config, B, x=None):
+        model, R = CLIP(replace(config, transformer_layers=1, vocab_size=1000)).eval(), config.image_resolution
+        model, work = zeroshot.fuse(model.to(memory_format=torch.channels_last)), zeroshot.flops(config)[0]
+        return x or work / 1e9, partial(zeroshot.encode_images, model, torch.randn(B, 3, R, R)), B * work
+
+    curve("tokens in each of 16 texts", "ViT-B/32", (texts(T) for T in (4, 8, 16, 32, 77)))
+    curve("images in a batch", "ViT-B/32", (images(vit, B, B) for B in (1, 2, 4, 8, 16, 32)))
+    curve("labels of a classifier", "ViT-B/32", (labels(N) for N in (1, 4, 16, 64, 256)))
+    for name, tiny, narrow in (("ViT-B/32", "tiny-ViT", (64, 128, 256, 512)), ("RN50", "tiny-RN", (8, 16, 32))):
+        config = CONFIGS[name]
+        curve("pixels along a side, 4 images", name,
+              (images(replace(config, image_resolution=R), 4, R) for R in (64, 96, 128, 224, 320, 448)))
+        smaller = [CONFIGS[tiny], *(replace(config, vision_width=D) for D in narrow)]
+        curve("GFLOPs of the model, 8 images", name, (images(c, 8) for c in (*smaller, config)))
+    for name in SHA256:
+        image, text = zeroshot.flops(CONFIGS[name])
+        print(f"{name:15} {image / 1e9:7.2f} GFLOPs for an image, {text / 1e9:6.2f} for a text of 77 tokens")
+
+
+def draw_growth(path):
+    """A panel for each thing that grows: times as measured, and lines for the operations at the matrix rate."""
+    rows = [row for row in FIGURES if row["row"] == "growth"]
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    *axes, legend = figure.subplots(2, 3).flat
+    panels = dict(zip(dict.fromkeys(row["panel"] for row in rows), axes))
+    for row in rows:
+        axis, name, x, rate = panels[row["panel"]], row["model"], row["x"], row["matrix rate"]
+        colour, marker, line = ("#0072B2", "o", "-") if name == "ViT-B/32" else ("#D55E00", "s", "--")
+        axis.loglog(x, [1e3 * s for s in row["seconds"]], marker, color=colour, mfc="none", mew=1.5,
+                    label=f"{name} and smaller, measured")
+        axis.loglog(x, [1e3 * n / rate for n in row["operations"]], line, color=colour, lw=1.2,
+                    label=f"operations at {rate / 1e9:.0f} GFLOP/s,\nthe rate of matrix products")
+        axis.set(xlabel=row["panel"], ylabel="milliseconds")
+        if isinstance(x[0], int):
+            axis.set_xticks(x, x)
+        else:
+            axis.xaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:,.0f}")
+        axis.minorticks_off()
+        axis.grid(color="#DDDDDD", lw=0.6)
+    legend.axis("off")
+    legend.legend(*axis.get_legend_handles_labels(), loc="center", frameon=False, labelspacing=1)
+    figure.savefig(path, dpi=130)
+
+
 def main():
     rows = {row.__name__: row for row in (text, classifier, image, training, memory, tokenizer, merges,
-                                          drawing, startup)}
+                                          drawing, startup, growth)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=rows, help="this row; may be given several times")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default: %(default)s)")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
+    parser.add_argument("--plot", metavar="PNG", help="draw growth here (default: growth.png beside the JSON, if any)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     peers = [f"{name} {getattr(sys.modules[name], '__version__', '')}".strip() for name in PEERS if name in sys.modules]
@@ -370,6 +450,9 @@ def main():
         rows[name]()
     if args.json:
         Path(args.json).write_text(json.dumps(FIGURES, indent=1))
+    plot = args.plot or args.json and Path(args.json).with_name("growth.png")
+    if plot and "growth" in (args.only or rows):
+        draw_growth(plot)
 
 
 if __name__ == "__main__":
