@@ -16,7 +16,7 @@ from PIL import Image
 import train_tiny
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, Tokenizer, contrastive_loss, load
-from train_tiny import World, learning_rate, main, make_optimizer, train
+from train_tiny import Towers, World, backward, learning_rate, main, make_optimizer, train
 
 
 def tiny(name="tiny-RN", data=None, seed=0):
@@ -28,6 +28,94 @@ def tiny(name="tiny-RN", data=None, seed=0):
 
 def same(a, b):
     return all(torch.equal(x, b[key]) for key, x in a.items())
+
+
+# ---- Gradients in pieces ---------------------------------------------------------------------------------------------
+
+SCALER = torch.amp.GradScaler("cpu", 1.0)  # as in training with float32
+
+
+def example(name, n=16):
+    """A model in float64, moved off its start, where whole branches have no gradient, and n pairs for it."""
+    model, tokenizer = tiny(name)
+    for parameter in model.double().parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    images, captions = World().batch(1, n)
+    return model, images.double(), tokenizer(captions, 32, pad=False)
+
+
+def gradients(model, features):
+    """Autograd through the loss of all pairs at once -> loss, {name: gradient} of what is trained: the judge."""
+    loss = contrastive_loss(*features, model.logit_scale)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    return loss.item(), dict(zip(trained, torch.autograd.grad(loss, list(trained.values()), retain_graph=True)))
+
+
+def assert_equal(model, loss, expected, atol=1e-10):
+    for name, p in model.named_parameters():
+        if name in expected[1]:
+            torch.testing.assert_close(p.grad, expected[1][name], atol=atol, rtol=0, msg=name)
+        else:
+            assert p.grad is None, name
+    assert loss.item() == pytest.approx(expected[0], abs=atol)
+
+
+@pytest.mark.parametrize("piece", [16, 4, 3])
+@pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
+def test_gradients_in_pieces_are_those_of_the_whole_batch(name, piece):
+    """Pieces of 3 leave one of a single pair, which has no loss of its own. Batch norms are in eval mode here."""
+    model, images, tokens = example(name)
+    model.eval()
+    expected = gradients(model, (model.encode_image(images), model.encode_text(tokens)))
+    assert_equal(model, backward(Towers(model, "float32"), images, tokens, piece, SCALER), expected)
+    zero = {key for key, g in expected[1].items() if g.abs().max() < 1e-6}  # would equal anything
+    assert zero <= {"visual.attnpool.k_proj.bias"}, "which moves all scores of a softmax alike"
+
+
+def test_batch_norms_see_a_piece_of_the_batch():
+    """The one difference that pieces make, as the documentation says: each is normalised by its own statistics."""
+    model, images, tokens = example("tiny-RN")
+    features = torch.cat([model.encode_image(piece) for piece in images.split(4)]), model.encode_text(tokens)
+    expected = gradients(model, features)
+    assert_equal(model, backward(Towers(model, "float32"), images, tokens, 4, SCALER), expected)
+    whole, _ = gradients(model, (model.encode_image(images), features[1]))
+    assert abs(whole - expected[0]) > 0.01
+
+
+@pytest.mark.parametrize("piece", [16, 4])
+@pytest.mark.parametrize("frozen", ["image", "text"])
+def test_a_frozen_encoder_takes_no_gradient_and_gives_none_up(frozen, piece):
+    """Its features still take part in the loss: the other encoder and the scale learn from them."""
+    model, images, tokens = example("tiny-ViT")
+    for name, p in model.named_parameters():
+        p.requires_grad_(name.startswith("visual") != (frozen == "image") or name == "logit_scale")
+    expected = gradients(model, (model.encode_image(images), model.encode_text(tokens)))
+    assert_equal(model, backward(Towers(model, "float32"), images, tokens, piece, SCALER), expected)
+
+
+@pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
+def test_pieces_in_bfloat16_point_the_same_way(name):
+    """Weights and their gradients stay float32; the direction is that of exact arithmetic."""
+    model, images, tokens = example(name)
+    model.eval()
+    _, exact = gradients(model, (model.encode_image(images), model.encode_text(tokens)))
+    backward(Towers(model.float(), "bfloat16"), images.float(), tokens, 4, SCALER)
+    assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
+    rounded, exact = (torch.cat([g.double().flatten() for g in gs])
+                      for gs in ([p.grad for p in model.parameters()], exact.values()))
+    assert 0.99 < F.cosine_similarity(rounded, exact, dim=0) < 1 - 1e-9, "near, and not the same arithmetic"
+
+
+def test_accumulating_the_losses_of_pieces_is_something_else():
+    """Why backward is not three lines: pieces that know only their own pairs have easier losses, other gradients."""
+    model, images, tokens = example("tiny-ViT")
+    I_f, T_f = model.encode_image(images), model.encode_text(tokens)
+    loss, whole = gradients(model, (I_f, T_f))
+    losses = [contrastive_loss(*piece, model.logit_scale) for piece in zip(I_f.split(4), T_f.split(4))]
+    plain = torch.autograd.grad(sum(losses) / 4, list(model.parameters()))
+    assert sum(losses).item() / 4 < loss - 1
+    plain, whole = (torch.cat([g.flatten() for g in gs]) for gs in (plain, whole.values()))
+    assert F.cosine_similarity(plain, whole, dim=0) < 0.9
 
 
 # ---- The loop --------------------------------------------------------------------------------------------------------
