@@ -5,6 +5,7 @@ import math
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,14 @@ from clip_minimal import CLIP, CONFIGS, Tokenizer, contrastive_loss, load
 from train_tiny import Towers, World, backward, learning_rate, main, make_optimizer, train
 
 
-def tiny(name="tiny-RN", data=None, seed=0):
+@cache
+def words():
+    return Tokenizer.train(World().texts()[:500], 700)
+
+
+def tiny(name="tiny-RN", seed=0):
     """A model of the default shape and the tokenizer of its world."""
-    tokenizer = Tokenizer.train((data or World()).texts()[:500], 700)
+    tokenizer = words()
     torch.manual_seed(seed)
     return CLIP(dataclasses.replace(CONFIGS[name], vocab_size=len(tokenizer.vocab))), tokenizer
 

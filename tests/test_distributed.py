@@ -1,0 +1,110 @@
+"""Several processes: what they learn is what one would have learned from the whole batch, and each does its share."""
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+import train_tiny
+from clip_minimal import load
+from test_train import SCALER, example, gradients, tiny
+from train_tiny import Towers, World, backward, main, total, train
+
+PAIRS = 16  # of all processes, so that 2 and 4 have equal shares
+
+
+class Scenes(World):
+    """The pictogram world without its examination, which takes longer than these tests."""
+
+    def evaluate(self, model, tokenizer, n):
+        return {}
+
+
+def trained(name):
+    """Two steps in float64 -> the model and its history."""
+    model, tokenizer = tiny(name)
+    return model, train(Scenes(), model.double(), tokenizer, steps=2, batch_size=PAIRS, lr=1e-3, every=1)
+
+
+def work(rank, world, folder):
+    """What each process does: gradients of one batch, whole and in pieces, and a short training; results to a file."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world)
+    results, share = {}, slice(rank * PAIRS // world, (rank + 1) * PAIRS // world)
+    shapes, cross_entropy = [], F.cross_entropy
+    F.cross_entropy = lambda logits, labels: shapes.append(tuple(logits.shape)) or cross_entropy(logits, labels)
+    for name in ("tiny-RN", "tiny-ViT"):
+        for piece in (PAIRS, 3):
+            model, images, tokens = example(name, PAIRS)
+            model.train(piece == PAIRS)
+            towers = torch.nn.parallel.DistributedDataParallel(Towers(model, "float32"))
+            loss = total(backward(towers, images[share], tokens[share], piece, SCALER)) / world
+            results[name, piece] = loss.item(), {key: p.grad for key, p in model.named_parameters()}
+    results["shapes"] = shapes
+    for name in ("tiny-RN", "tiny-ViT"):
+        model, history = trained(name)
+        results[name] = model.state_dict(), history
+    torch.save(results, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
+def results(request, tmp_path_factory):
+    """What real processes that talk over gloo found, one entry each."""
+    folder = tmp_path_factory.mktemp("processes")
+    torch.multiprocessing.spawn(work, (request.param, folder), request.param)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
+
+
+@pytest.mark.parametrize("piece", [PAIRS, 3])
+@pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
+def test_gradients_of_all_processes_are_those_of_the_whole_batch(results, name, piece):
+    """In each of them, to 1e-10; batch norms in training see the pairs of their process, and so they do here."""
+    model, images, tokens = example(name, PAIRS)
+    model.train(piece == PAIRS)
+    features = torch.cat([model.encode_image(part) for part in images.split(PAIRS // len(results))])
+    loss, expected = gradients(model, (features, model.encode_text(tokens)))
+    for process in results:
+        assert process[name, piece][0] == pytest.approx(loss, abs=1e-10)
+        for key, gradient in expected.items():
+            torch.testing.assert_close(process[name, piece][1][key], gradient, atol=1e-10, rtol=0, msg=key)
+
+
+def test_each_process_computes_the_similarities_of_its_own_pairs(results):
+    """Section 2.5: b rows of the images' matrix and b of the texts', not B; else N processes do N times the work."""
+    for process in results:
+        assert process["shapes"] and set(process["shapes"]) == {(PAIRS // len(results), PAIRS)}
+
+
+@pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
+def test_processes_train_one_model(results, name):
+    """After two steps all have the same weights, to the last bit, and tell the same history."""
+    (first, history), *others = [process[name] for process in results]
+    for weights, same in others:
+        assert all(torch.equal(w, weights[key]) for key, w in first.items() if "running" not in key)
+        assert [row["loss"] for row in same] == [row["loss"] for row in history]
+
+
+def test_processes_train_the_model_that_one_trains(results):
+    """Data, losses, updates, scale: nothing tells how many processes there were, where no batch norm does."""
+    model, rows = trained("tiny-ViT")
+    weights, history = results[0]["tiny-ViT"]
+    assert [row["loss"] for row in history] == pytest.approx([row["loss"] for row in rows], abs=1e-10)
+    for key, w in model.state_dict().items():
+        torch.testing.assert_close(weights[key], w, atol=1e-8, rtol=0, msg=key)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_shares_of_the_world_make_up_its_batch(world):
+    """Also in a step of names only; nothing is drawn twice, and nothing left out."""
+    for step in (0, 1):
+        images, captions = World(5).batch(step, 12)
+        shares = [World(5).batch(step, 12, slice(rank * 12 // world, (rank + 1) * 12 // world))
+                  for rank in range(world)]
+        assert torch.equal(torch.cat([share[0] for share in shares]), images)
+        assert [caption for share in shares for caption in share[1]] == captions
