@@ -520,7 +520,7 @@ def run(args):
     settings = {name: value for name, value in vars(args).items() if name not in ("resume", "out", "device")}
     more = dict(settings=settings, merges=tokenizer.merges, config=dataclasses.asdict(config), data=key)
     log, started = out / "log.jsonl", time.time()
-    for old in () if rank else out.glob("state.*.tmp" if state else "state.*"):
+    for old in () if rank else [*out.glob("*.pt.*.tmp"), *(() if state else out.glob("state.?.pt"))]:
         old.unlink()
 
     def keep(state):  # two files take turns, so that whatever happens to the last state there is one before it
@@ -537,8 +537,7 @@ def run(args):
     results = data.evaluate(model, tokenizer)
     for name, (value, chance) in results.items():
         print(f"  {name:20}{value:7.1%}   chance {chance:.1%}")
-    with open(log, "a") as file:
-        print(json.dumps({"results": results}), file=file)
+    log.write_text("".join(json.dumps(row) + "\n" for row in (settings, *history, {"results": results})))
     zeroshot.draw_curves(history, args.batch_size, results).savefig(out / "curves.png", dpi=120)
     similarity = zeroshot.draw_similarity(model, tokenizer, *data.examples(12))
     similarity.savefig(out / "similarity.png", dpi=120, bbox_inches="tight")
