@@ -447,7 +447,9 @@ def main(argv=None):
             sys.stdout = open(os.devnull, "w") if dist.get_rank() else sys.stdout  # the first process speaks
         run(args)
     except (ValueError, OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "peer" not in str(error):  # of another process that has ended
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+            error = error.__context__  # a full disk, of which torch.save makes something else
+        elif isinstance(error, RuntimeError) and "peer" not in str(error):  # of another process that has ended
             raise
         print(f"train_tiny.py: {error}", file=sys.stderr)
         return 2
@@ -459,18 +461,19 @@ def main(argv=None):
 
 def restore(out, device):
     """The last state of an interrupted run; where that is damaged, the one before it."""
-    states = []
+    states = {}
     for path in out.glob("state.?.pt"):
         try:
             with zipfile.ZipFile(path) as archive:  # whose checksums torch.load does not look at
                 if damaged := archive.testzip():
                     raise ValueError(f"{damaged} has changed")
-            states.append(torch.load(path, map_location=device, weights_only=True))
+            state = torch.load(path, map_location=device, weights_only=True)
+            states[state["step"]] = state
         except Exception as error:  # whatever a damaged file makes its readers raise
-            print(f"{path} is damaged ({error}); trying the other one", file=sys.stderr)
+            print(f"{path} is damaged ({' '.join(str(error).split())[:99]}); trying the other one", file=sys.stderr)
     if not states:
         raise FileNotFoundError(f"{out}: no interrupted run to go on with")
-    return max(states, key=lambda state: state["step"])
+    return states[max(states)]
 
 
 def run(args):
