@@ -2,9 +2,6 @@
 import dataclasses
 import json
 import math
-import signal
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -263,24 +260,6 @@ def test_run_from_start_to_demo(tmp_path, capsys):
 def test_show_draws_the_contact_sheet(tmp_path):
     assert main(["--show", "--out", str(tmp_path)]) == 0
     assert np.asarray(Image.open(tmp_path / "show.png").convert("L")).std() > 10
-
-
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_ended_run_goes_on_as_if_it_had_not_ended(tmp_path, kind):
-    """A real process, ended by a real signal."""
-    command = [sys.executable, str(Path(train_tiny.__file__)), "--batch-size", "8", "--steps", "120", "--out"]
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert main([*command[2:], str(whole)]) == 0
-    process = subprocess.Popen([*command, str(broken)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline().startswith("tiny-RN on ")
-    assert process.stdout.readline().startswith("step    50/120")
-    assert process.stdout.readline().startswith("step   100/120")
-    process.send_signal(kind)
-    _, errors = process.communicate()
-    if kind == signal.SIGINT:
-        assert process.returncode == 130 and "python train_tiny.py --resume --out" in errors
-    assert main(["--resume", "--out", str(broken)]) == 0
-    assert same(load(whole / "clip.pt")[0].state_dict(), load(broken / "clip.pt")[0].state_dict())
 
 
 def test_own_pictures_from_names(tmp_path, capsys):
