@@ -447,10 +447,9 @@ def main(argv=None):
             sys.stdout = open(os.devnull, "w") if dist.get_rank() else sys.stdout  # the first process speaks
         run(args)
     except (ValueError, OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
-            error = error.__context__  # a full disk, of which torch.save makes something else
-        elif isinstance(error, RuntimeError) and "peer" not in str(error):  # of another process that has ended
-            raise
+        if isinstance(error, RuntimeError) and "peer" not in str(error):  # which tells of a process that has ended
+            if not isinstance(error := error.__context__, OSError):  # a full disk, which torch.save calls otherwise
+                raise
         print(f"train_tiny.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -464,9 +463,8 @@ def restore(out, device):
     states = {}
     for path in out.glob("state.?.pt"):
         try:
-            with zipfile.ZipFile(path) as archive:  # whose checksums torch.load does not look at
-                if damaged := archive.testzip():
-                    raise ValueError(f"{damaged} has changed")
+            if damaged := zipfile.ZipFile(path).testzip():  # checksums, at which torch.load does not look
+                raise ValueError(f"{damaged} has changed")
             state = torch.load(path, map_location=device, weights_only=True)
             states[state["step"]] = state
         except Exception as error:  # whatever a damaged file makes its readers raise

@@ -190,6 +190,7 @@ def test_a_run_killed_in_any_write_goes_on(tmp_path):
 # ---- The command line as it is ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_same_seed_same_run_and_ctrl_c_loses_nothing(tmp_path):
     """Nothing patched: a process that runs through, and another that Ctrl-C ends and a third goes on with."""
     command = ["--model", "tiny-ViT", "--batch-size", "4", "--steps", "52", "--out"]
@@ -317,6 +318,12 @@ def test_a_fallen_back_run_ends_as_the_whole_one(out, broken, capsys):
     printed, errors = capsys.readouterr()
     assert "step     6/12" in printed and "step     4/12" not in printed and len(errors.splitlines()) == 1
     assert_same(out, broken / "whole")
+
+
+def test_ctrl_c_says_how_to_go_on(out, capsys, monkeypatch):
+    at_step(monkeypatch, 9, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert go(out) == 130
+    assert capsys.readouterr().err == f"\nstopped; go on with: python train_tiny.py --resume --out {out}\n"
 
 
 def test_two_damaged_states_are_an_end(out, capsys):
