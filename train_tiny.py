@@ -492,7 +492,7 @@ def run(args):
         args.batch_size = min(args.batch_size, len(data.train))
     else:
         data = World(args.seed, args.device, config.image_resolution)
-    args.batch_size -= args.batch_size % world  # an equal share for each process
+    args.batch_size = max(1, args.batch_size // world) * world  # an equal share for each process
     out.mkdir(parents=True, exist_ok=True)
     if args.show:
         images, captions = data.examples(48)
