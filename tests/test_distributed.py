@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 import train_tiny
 from clip_minimal import load
+from test_resume import hurry
 from test_train import SCALER, example, gradients, tiny
 from train_tiny import Towers, World, backward, main, total, train
 
@@ -108,3 +109,79 @@ def test_shares_of_the_world_make_up_its_batch(world):
                   for rank in range(world)]
         assert torch.equal(torch.cat([share[0] for share in shares]), images)
         assert [caption for share in shares for caption in share[1]] == captions
+
+
+# ---- The command line ------------------------------------------------------------------------------------------------
+
+HURRY = """
+import os, sys
+sys.path[:0] = {paths}
+import test_resume, train_tiny
+test_resume.hurry()
+if os.environ["RANK"] == "1" and {dies}:
+    test_resume.at_step(test_resume.pytest.MonkeyPatch(), 5, lambda: os.kill(os.getpid(), 9))
+sys.exit(train_tiny.main(sys.argv[1:]))
+"""
+
+
+def in_two(tmp_path, *argv, dies=False):
+    """The command line in two processes, as torchrun starts them, the second killed at step 5 if it shall be
+    -> what each printed, and its status."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    code = HURRY.format(paths=[str(Path(__file__).parent), str(Path(train_tiny.__file__).parent)], dies=dies)
+    command = [sys.executable, "-c", code, "--model", "tiny-ViT", "--out", str(tmp_path), *argv]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                  env=os.environ | where | {"RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"})
+                 for rank in "01"]
+    return [(*process.communicate(), process.returncode) for process in processes]
+
+
+def test_the_first_of_two_processes_speaks_and_writes(tmp_path):
+    """Seventeen pairs are not two equal shares, sixteen are."""
+    (first, errors, status), (second, _, other) = in_two(tmp_path, "--steps", "4", "--batch-size", "17")
+    assert status == other == 0, errors
+    assert "batches of 16" in first and first.count("step     4/4") == 1 and "2 x 1 threads" in first
+    assert second == "" and "Traceback" not in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "clip.pt", "curves.png", "log.jsonl", "similarity.png", "state.0.pt", "state.1.pt"]
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4
+    load(tmp_path / "clip.pt")
+
+
+def test_a_process_that_dies_ends_the_other_with_one_line(tmp_path, monkeypatch):
+    """Instead of leaving it to wait for ever; the last state is kept, and one process can go on with it."""
+    (_, errors, status), (*_, killed) = in_two(tmp_path, "--steps", "9", "--batch-size", "4", dies=True)
+    lines = [line for line in errors.splitlines() if line.startswith("train_tiny.py: ")]
+    assert killed == -9 and status == 2 and len(lines) == 1 and "peer" in lines[0] and "Traceback" not in errors
+    assert train_tiny.restore(tmp_path, "cpu")["step"] == 4
+    hurry(monkeypatch.setattr)
+    assert main(["--resume", "--out", str(tmp_path)]) == 0
+
+
+def test_no_process_is_left_without_pairs(tmp_path, monkeypatch):
+    """With fewer pairs than processes each still has one."""
+    sizes = []
+    monkeypatch.setattr(train_tiny, "processes", lambda: (0, 4))
+    monkeypatch.setattr(train_tiny, "train", lambda *args: sizes.append(args[4]) or exit())
+    for size in ("3", "4", "7", "8"):
+        with pytest.raises(SystemExit):
+            main(["--batch-size", size, "--out", str(tmp_path)])
+    assert sizes == [4, 4, 4, 8]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", [False, True])
+def test_torchrun_trains_and_ends_when_a_process_dies(tmp_path, dies):
+    """The real launcher, on the real file where none dies."""
+    script = tmp_path / "script.py"
+    script.write_text(HURRY.format(paths=[str(Path(__file__).parent), str(Path(train_tiny.__file__).parent)], dies=dies))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+               str(script) if dies else train_tiny.__file__, "--model", "tiny-ViT", "--steps", "9", "--batch-size", "8"]
+    done = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True)
+    if dies:
+        assert done.returncode != 0 and "Signal 9 (SIGKILL)" in done.stderr
+    else:
+        assert done.returncode == 0 and done.stdout.count("trained in") == 1 and "Traceback" not in done.stderr
+    assert train_tiny.restore(tmp_path / "run", "cpu")["step"] == (4 if dies else 9)

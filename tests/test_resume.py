@@ -74,7 +74,7 @@ def assert_same(out, whole, lines=STEPS // EVERY + 2):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-# ---- Real processes, killed --------------------------------------------------------------------------------------------
+# ---- Real processes, killed ------------------------------------------------------------------------------------------
 # A process that has imported everything and computed nothing, this file run by itself, forks one for each attempt.
 
 
@@ -181,7 +181,7 @@ def test_a_run_killed_in_a_write_goes_on(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_killed_in_any_write_goes_on(tmp_path):
-    """At every tenth part of what it writes; before flushes and renamings, that of clip.pt too; in the log; at the end."""
+    """At each tenth part of what it writes; before flushes and renamings, of clip.pt too; in the log; at the end."""
     calls = ["fsync:1", "fsync:4", f"fsync:{LAST + 1}", "replace:1", "replace:2", f"replace:{LAST + 1}", "write_text:1",
              "write_text:4", f"write_text:{LAST + 1}", "savefig:1", "savefig:2"]
     forked(tmp_path, "kill_in_writing", *calls, *(f"write:{n}" for n in range(9, 1400, 150)))
@@ -219,7 +219,7 @@ def test_another_seed_is_another_run(tmp_path, monkeypatch):
     assert not any(torch.equal(w, b[key]) for key, w in a.items() if w.ndim > 1 and w.shape == b[key].shape)
 
 
-# ---- Damaged states, full disks, bad folders: one line, and nothing is lost -------------------------------------------
+# ---- Damaged states, full disks, bad folders: one line, and nothing is lost ------------------------------------------
 
 
 @pytest.fixture(scope="module")
