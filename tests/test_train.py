@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import math
+import signal
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from PIL import Image
 
 import train_tiny
 import zeroshot
-from clip_minimal import CLIP, CONFIGS, Tokenizer, contrastive_loss, load
+from clip_minimal import CLIP, CONFIGS, Tokenizer, contrastive_loss, load, save
+from test_resume import assert_same, at_step, hurry
 from train_tiny import Towers, World, backward, learning_rate, main, make_optimizer, train
 
 
@@ -201,7 +203,8 @@ def test_mixed_precision_stays_near_float32_and_keeps_float32_weights(precision)
     losses = []
     for kind in ("float32", precision):
         model, tokenizer = tiny()
-        losses.append(train(World(), model, tokenizer, steps=6, batch_size=32, every=6, lr=1e-4, precision=kind)[0]["loss"])
+        history = train(World(), model, tokenizer, steps=6, batch_size=32, every=6, lr=1e-4, precision=kind)
+        losses.append(history[0]["loss"])
         assert all(p.dtype == torch.float32 for p in model.parameters())
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], abs=0.05)
 
@@ -217,6 +220,56 @@ def test_resumed_run_equals_the_whole_one(tmp_path):
     assert same(whole.state_dict(), rest.state_dict())
     for a, b in zip(rows, again, strict=True):
         assert {**a, "images_per_second": 0} == {**b, "images_per_second": 0}
+
+
+class Spoilt(World):
+    """The pictogram world, but pictures are no numbers in some steps; it remembers the model before each."""
+
+    def __init__(self, model, spoilt):
+        super().__init__()
+        self.model, self.spoilt, self.seen = model, spoilt, []
+
+    def batch(self, step, n, share):
+        self.seen.append({key: w.clone() for key, w in self.model.state_dict().items()})
+        images, captions = super().batch(step, n, share)
+        return images * (math.nan if step in self.spoilt else 1), captions
+
+    def evaluate(self, model, tokenizer, n):
+        return {}
+
+
+@pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(name):
+    """Weights and moments stay, to the last bit; the next step goes on. Averages of batch norm are as they were before
+    the spoilt ones: one bad picture must not be the end of a run of days."""
+    model, tokenizer = tiny(name)
+    data, states = Spoilt(model, {2}), []
+    history = train(data, model, tokenizer, steps=6, batch_size=8, lr=1e-3, every=2, keep=states.append)
+    weights = [{key: w for key, w in seen.items() if "running" not in key and "tracked" not in key}
+               for seen in data.seen]
+    assert [same(a, b) for a, b in zip(weights, weights[1:])] == [False, False, True, False, False]
+    assert [row["skipped"] for row in history] == [0, 1, 1] and all(math.isfinite(row["loss"]) for row in history)
+    assert int(states[-1]["optimizer"]["state"][0]["step"]) == 5
+    assert all(w.isfinite().all() for state in states for w in state["model"].values())
+    for key, w in data.seen[2].items():
+        assert "running" not in key or torch.equal(w, data.seen[4][key])
+
+
+def test_a_run_without_a_finite_step_stops_and_keeps_its_last_good_state():
+    """All steps between two lines of the log; what was kept has none of it."""
+    model, tokenizer = tiny("tiny-ViT")
+    states = []
+    with pytest.raises(ValueError, match="nothing finite in steps 3 to 4; try a lower --lr"):
+        train(Spoilt(model, {2, 3}), model, tokenizer, steps=6, batch_size=8, every=2, keep=states.append)
+    assert [state["step"] for state in states] == [2]
+
+
+def test_gradients_that_are_not_finite_stop_a_run_whose_loss_is():
+    """A skipped step is one that taught nothing, whichever of the two was at fault."""
+    model, tokenizer = tiny("tiny-ViT")
+    model.visual.proj.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(ValueError, match="nothing finite in steps 1 to 2"):
+        train(Spoilt(model, {}), model, tokenizer, steps=4, batch_size=8, every=2)
 
 
 @pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
@@ -255,6 +308,117 @@ def test_run_from_start_to_demo(tmp_path, capsys):
         assert np.asarray(Image.open(out / name).convert("L")).std() > 10, name
     assert main(["--demo", "--out", str(out)]) == 0
     assert "1200 labels" in capsys.readouterr().out and (out / "demo.png").exists()
+
+
+def checkpoint(path, name="tiny-RN"):
+    """A model that is no one's beginning, saved as published ones are, and its tokenizer."""
+    model, tokenizer = tiny(name, seed=7)
+    for w in model.state_dict().values():  # running averages and gains too
+        w.data = w.data + 0.05 * torch.rand_like(w) if w.is_floating_point() else w
+    save(path, model, tokenizer)
+    return load(path)
+
+
+def first_features(monkeypatch):
+    """Makes the command line look at three pairs before its first step -> the list in which their features will be."""
+    found, run = [], train_tiny.train
+
+    def looks(data, model, tokenizer, *args):
+        images, captions = World().examples(3)
+        found.extend([zeroshot.encode_images(model.eval(), images), zeroshot.encode_texts(model, tokenizer, captions)])
+        return run(data, model, tokenizer, *args)
+
+    monkeypatch.setattr(train_tiny, "train", looks)
+    return found
+
+
+@pytest.mark.parametrize("frozen", ["image", "text", None])
+def test_fine_tuning_starts_from_the_checkpoint_and_leaves_alone_what_is_frozen(tmp_path, capsys, monkeypatch, frozen):
+    """The first features are its own; a frozen encoder is the same to the last bit afterwards, averages included."""
+    before, tokenizer = checkpoint(tmp_path / "given.pt")
+    hurry(monkeypatch.setattr)
+    features = first_features(monkeypatch)
+    argv = ["--init", str(tmp_path / "given.pt"), "--steps", "2", "--batch-size", "8", "--warmup", "1", "--out"]
+    assert main([*argv, str(tmp_path / "run"), *(["--freeze", frozen] if frozen else [])]) == 0
+    images, captions = World().examples(3)
+    torch.testing.assert_close(features[0], zeroshot.encode_images(before, images), atol=1e-5, rtol=0)
+    torch.testing.assert_close(features[1], zeroshot.encode_texts(before, tokenizer, captions), atol=1e-5, rtol=0)
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(f"{tmp_path / 'given.pt'} on cpu") and f"{frozen or 'no'} encoder frozen" in first
+    after, same_tokenizer = load(tmp_path / "run/clip.pt")
+    assert same_tokenizer.merges == tokenizer.merges and after.config == before.config
+    changed = {key: not torch.equal(w, before.state_dict()[key]) for key, w in after.state_dict().items()}
+    for key, is_other in changed.items():
+        encoder = "image" if key.startswith("visual.") else "text"
+        assert is_other == (encoder != frozen or key == "logit_scale") or "k_proj.bias" in key, key
+    assert max((w - before.state_dict()[key]).abs().max() for key, w in after.named_parameters()) < 1e-4, "careful"
+
+
+def test_fine_tuning_can_be_interrupted(tmp_path, monkeypatch):
+    """The published file may be gone by then; what is frozen stays frozen."""
+    checkpoint(tmp_path / "given.pt")
+    hurry(monkeypatch.setattr)
+    argv = ["--init", str(tmp_path / "given.pt"), "--freeze", "image", "--steps", "6", "--batch-size", "4", "--out"]
+    assert main([*argv, str(tmp_path / "whole")]) == 0
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, lambda: signal.raise_signal(signal.SIGINT))
+        assert main([*argv, str(tmp_path / "broken")]) == 130
+    (tmp_path / "given.pt").unlink()
+    assert main(["--resume", "--out", str(tmp_path / "broken")]) == 0
+    assert_same(tmp_path / "broken", tmp_path / "whole", lines=5)
+
+
+def test_fine_tuning_on_own_pictures(tmp_path, capsys, monkeypatch):
+    """With the checkpoint's own tokenizer and resolution, whatever the captions are."""
+    before, tokenizer = checkpoint(tmp_path / "given.pt", "tiny-ViT")
+    (tmp_path / "data").mkdir()
+    for i in range(24):
+        Image.new("RGB", (60, 50), (8 * i, 0, 0)).save(tmp_path / f"data/shade_{chr(97 + i)}.png")
+    argv = ["--data", str(tmp_path / "data"), "--captions-from-names", "--init", str(tmp_path / "given.pt")]
+    assert main([*argv, "--steps", "2", "--batch-size", "8", "--out", str(tmp_path / "run")]) == 0
+    assert f"vocabulary {before.config.vocab_size}," in capsys.readouterr().out
+    assert load(tmp_path / "run/clip.pt")[1].merges == tokenizer.merges
+
+
+@pytest.mark.parametrize("argv", [["--precision", "tf32"], ["--precision", "bfloat16"], ["--checkpointing"],
+                                  ["--micro-batch", "3"], ["--freeze", "image"]])
+def test_every_option_goes_through_the_command_line(tmp_path, monkeypatch, argv):
+    """It reaches the training, and the run that has it differs from none but in what it should."""
+    hurry(monkeypatch.setattr)
+    calls, run = [], train_tiny.train
+
+    def watched(data, model, *args):
+        calls.append((model, args))
+        return run(data, model, *args)
+
+    monkeypatch.setattr(train_tiny, "train", watched)
+    if "--freeze" in argv:
+        checkpoint(tmp_path / "given.pt")
+        argv = [*argv, "--init", str(tmp_path / "given.pt")]
+    assert main([*argv, "--steps", "2", "--batch-size", "8", "--weight-decay", "0.2", "--out", str(tmp_path)]) == 0
+    (model, (tokenizer, steps, batch_size, lr, decay, warmup, text_lr, precision, micro_batch, compiled, *_)), = calls
+    fine = "--init" in argv
+    assert (steps, batch_size, lr, decay, warmup, text_lr) == (
+        2, 8, 1e-5 if fine else 4e-3, 0.2, 50, 1 if fine else train_tiny.TEXT_LR)
+    assert precision == (argv[1] if "--precision" in argv else "float32") and not compiled
+    assert micro_batch == (3 if "--micro-batch" in argv else None)
+    assert torch.get_float32_matmul_precision() == ("high" if "tf32" in argv else "highest")
+    recomputed = any("forward" in vars(module) for module in model.modules())
+    assert recomputed == ("--checkpointing" in argv)
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.slow
+def test_compiled_training_is_the_same_training(tmp_path, monkeypatch):
+    """Kernels that torch.compile writes, in text batches of several widths; needs a C++ compiler."""
+    hurry(monkeypatch.setattr)
+    for out, argv in (("plain", []), ("compiled", ["--compile"])):
+        argv = ["--model", "tiny-ViT", "--steps", "6", "--batch-size", "8", *argv]
+        assert main([*argv, "--out", str(tmp_path / out)]) == 0
+    a, b = ([json.loads(line)["loss"] for line in (tmp_path / out / "log.jsonl").read_text().splitlines()[1:-1]]
+            for out in ("plain", "compiled"))
+    assert a == pytest.approx(b, abs=1e-3) and a != b
+    load(tmp_path / "compiled/clip.pt")
 
 
 def test_show_draws_the_contact_sheet(tmp_path):
