@@ -125,8 +125,8 @@ def read_captions(root, from_names=False):
                 try:
                     row = json.loads(line or "{}")
                     name, texts = (row.get(a, row.get(b, "")) for a, b in (("image", "file_name"), ("caption", "text")))
-                    name, texts = str(name), list(map(str, [texts] if isinstance(texts, str) else texts))
-                except (ValueError, AttributeError, TypeError) as error:
+                    name, texts = str(name), [texts] if isinstance(texts, str) else [text + "" for text in texts]
+                except (ValueError, AttributeError, TypeError, RecursionError) as error:
                     problems.append(f"{listing}, line {number}: {error}")
                     continue
             else:
