@@ -1,4 +1,5 @@
 """Saving and loading: what comes back, what an interruption leaves behind, and what broken files are answered with."""
+import ast
 import gzip
 import io
 import os
@@ -221,3 +222,21 @@ def test_code_in_a_file_is_not_run(tmp_path, plain):
     with open(path, "rb") as file:  # the trap does work
         pickle.load(file) if plain else torch.load(file, weights_only=False)
     assert trap.exists()
+
+
+@pytest.mark.parametrize("name", ["clip_minimal.py", "train_tiny.py", "zeroshot.py"])
+def test_nothing_is_run_that_a_file_or_a_name_holds(name):
+    """No eval, no shell, no process; PyTorch's files are read as weights only, and no other pickles at all."""
+    tree = ast.parse((Path(__file__).parent.parent / name).read_text("utf-8"))
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
+                for alias in node.names}
+    assert not names & {"eval", "exec", "compile", "__import__"}
+    assert not attributes & {"system", "popen", "spawn", "extractall", "extract", "import_module"}
+    assert not (names | imported) & {"subprocess", "shelve", "marshal", "importlib", "runpy", "yaml", "joblib"}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        what, options = ast.unparse(call.func), {option.arg: ast.unparse(option.value) for option in call.keywords}
+        assert "allow_pickle" not in options and "shell" not in options
+        assert what not in ("pickle.load", "pickle.loads", "torch.jit.load")
+        assert what != "torch.load" or options["weights_only"] == "True"

@@ -113,6 +113,7 @@ def test_shares_of_the_world_make_up_its_batch(world):
 
 # ---- The command line ------------------------------------------------------------------------------------------------
 
+PATHS = [str(Path(__file__).parent), str(Path(train_tiny.__file__).parent)]
 HURRY = """
 import os, sys
 sys.path[:0] = {paths}
@@ -130,7 +131,7 @@ def in_two(tmp_path, *argv, dies=False):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-    code = HURRY.format(paths=[str(Path(__file__).parent), str(Path(train_tiny.__file__).parent)], dies=dies)
+    code = HURRY.format(paths=PATHS, dies=dies)
     command = [sys.executable, "-c", code, "--model", "tiny-ViT", "--out", str(tmp_path), *argv]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                   env=os.environ | where | {"RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"})
@@ -176,7 +177,7 @@ def test_no_process_is_left_without_pairs(tmp_path, monkeypatch):
 def test_torchrun_trains_and_ends_when_a_process_dies(tmp_path, dies):
     """The real launcher, on the real file where none dies."""
     script = tmp_path / "script.py"
-    script.write_text(HURRY.format(paths=[str(Path(__file__).parent), str(Path(train_tiny.__file__).parent)], dies=dies))
+    script.write_text(HURRY.format(paths=PATHS, dies=dies))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
                str(script) if dies else train_tiny.__file__, "--model", "tiny-ViT", "--steps", "9", "--batch-size", "8"]
     done = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True)
