@@ -228,7 +228,7 @@ class Folder:
                                   encode_texts(model, tokenizer, texts, truncate=True).cpu(), fits)
 
 
-# ---- Classifiers from text, and how good they are --------------------------------------------------------------------
+# ---- Classifiers, from text or from labels, and how good they are ----------------------------------------------------
 
 
 def check_device(name):
@@ -318,6 +318,66 @@ def classify(model, image_features, weights):
 def accuracy(scores, labels):
     """The share of rows of scores (B, N) whose largest entry is at the label (B,)."""
     return (scores.argmax(dim=-1) == labels).float().mean().item()
+
+
+def mean_per_class(scores, labels):
+    """The mean of the accuracies on each class that occurs, so that all count the same (Table 9)."""
+    return sum(accuracy(scores[labels == i], i) for i in labels.unique()) / len(labels.unique())
+
+
+def mean_average_precision(scores, labels):
+    """11-point mAP (Table 9, VOC 2007), labels (B, N) of 0 and 1, each class at least once: the mean, over classes and
+    the recalls 0, 0.1 ... 1, of the highest precision at that recall or above. Equal scores are found together."""
+    scores, order = scores.sort(dim=0, descending=True)  # (B, N) each
+    hits, last = labels.gather(0, order).cumsum(dim=0), scores.diff(dim=0, append=0 * scores[:1] - math.inf) != 0
+    reached = 10 * hits >= torch.arange(11, device=hits.device)[:, None, None] * hits[-1]  # (11, B, N)
+    return (reached * last * hits / torch.ones_like(hits).cumsum(dim=0)).amax(dim=1).mean().item()
+
+
+def roc_auc(scores, labels):
+    """Of two classes (B, 2): how often an image of class 1 is told from one of class 0 (Table 9); a tie counts half."""
+    margin = (scores[:, 1] - scores[:, 0]).double()
+    return (1 + (margin[labels == 1, None] - margin[labels == 0]).sign().mean().item()) / 2
+
+
+@torch.no_grad()
+def encode_penultimate(model, images, batch_size=256):
+    """Normalised pixels (B, 3, R, R) -> I_f of Figure 3 (B, D): the projection becomes the identity. Appendix A says so
+    of ViTs; of ResNets "the penultimate layer", here likewise what enters the last matrix of the attention pool."""
+    visual, resnet = model.visual, model.config.vision_patch_size is None
+    eye = torch.eye(model.config.vision_width * (32 if resnet else 1)).to(model.logit_scale)  # (D, D)
+    last = {"attnpool.c_proj.weight": eye, "attnpool.c_proj.bias": 0 * eye[0]} if resnet else {"proj": eye}
+    return torch.cat([torch.func.functional_call(visual, last, x.to(eye)).float() for x in images.split(batch_size)])
+
+
+def logistic_regression(features, labels, strength):
+    """Features (B, D), labels (B,) or, many an image, 0 and 1 (B, N) -> weights (D, N), bias (N,): the least sum of
+    cross-entropies + strength |weights|² / 2, by L-BFGS that stops as scikit-learn's does, whose C is 1 / strength."""
+    x, y = features.double(), (F.one_hot(labels) if labels.ndim == 1 else labels).double()  # (B, D), (B, N)
+    W, b = (x.new_zeros(*shape, y.shape[1], requires_grad=True) for shape in (x.shape[1:], ()))
+    loss_of = F.cross_entropy if labels.ndim == 1 else F.binary_cross_entropy_with_logits
+    optimizer = torch.optim.LBFGS([W, b], max_iter=1000, tolerance_grad=1e-4, line_search_fn="strong_wolfe")
+
+    def loss():
+        value = (loss_of(x @ W + b, y, reduction="sum") + strength * W.square().sum() / 2) / len(x)
+        W.grad, b.grad = torch.autograd.grad(value, (W, b))
+        return value
+
+    optimizer.step(loss)
+    return W.detach(), b.detach()
+
+
+def linear_probe(features, labels, valid_features, valid_labels, metric=accuracy):
+    """Of the strengths from 1e-6 to 1e6, 8 a decade, the one whose logistic regression is best on validation, found by
+    halving (Appendix A), and the regression on both splits -> weights (D, N), bias (N,), strength."""
+    values, best = {}, 0
+    for step in (16, 8, 4, 2, 1):  # in eighths of a decade
+        for i in range(-48, 49, 16) if step == 16 else {best - step, best + step} & {*range(-48, 49)}:
+            W, b = logistic_regression(features, labels, 10 ** (i / 8))
+            values[i] = metric(valid_features.double() @ W + b, valid_labels)
+        best = max(values, key=lambda i: (values[i], i))  # of equally good ones the strongest
+    features, labels = torch.cat([features, valid_features]), torch.cat([labels, valid_labels])
+    return *logistic_regression(features, labels, 10 ** (best / 8)), 10 ** (best / 8)
 
 
 def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
