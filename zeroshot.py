@@ -354,17 +354,17 @@ def logistic_regression(features, labels, strength):
     """Features (B, D), labels (B,) or, many an image, 0 and 1 (B, N) -> weights (D, N), bias (N,): the least sum of
     cross-entropies + strength |weights|² / 2, by L-BFGS that stops as scikit-learn's does, whose C is 1 / strength."""
     x, y = features.double(), (F.one_hot(labels) if labels.ndim == 1 else labels).double()  # (B, D), (B, N)
+    x, mean = x - x.mean(dim=0), x.mean(dim=0)  # the bias makes up for it, and it takes a third of the steps
     W, b = (x.new_zeros(*shape, y.shape[1], requires_grad=True) for shape in (x.shape[1:], ()))
     loss_of = F.cross_entropy if labels.ndim == 1 else F.binary_cross_entropy_with_logits
-    optimizer = torch.optim.LBFGS([W, b], max_iter=1000, tolerance_grad=1e-4, line_search_fn="strong_wolfe")
 
     def loss():
         value = (loss_of(x @ W + b, y, reduction="sum") + strength * W.square().sum() / 2) / len(x)
         W.grad, b.grad = torch.autograd.grad(value, (W, b))
         return value
 
-    optimizer.step(loss)
-    return W.detach(), b.detach()
+    torch.optim.LBFGS([W, b], max_iter=1000, tolerance_grad=1e-4, line_search_fn="strong_wolfe").step(loss)
+    return W.detach(), (b - mean @ W).detach()
 
 
 def linear_probe(features, labels, valid_features, valid_labels, metric=accuracy):
