@@ -1,0 +1,142 @@
+"""The experiments' own arithmetic on known answers, and each of them from models to table and figure, with models that
+know nothing and few images."""
+import csv
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
+import common
+import figure6
+import figure7
+import figure8
+import limits
+import run
+from clip_minimal import CLIP, CLIPConfig, Tokenizer, save
+from common import Lab
+from tasks import TASKS
+from train_tiny import COLOURS, OBJECTS, RELATIONS, World
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Three untrained models where the trained ones would be kept."""
+    folder = tmp_path_factory.mktemp("cache")
+    tokenizer = Tokenizer.train(World().texts()[:500], 600)
+    for seed in (0, 1, 2):
+        torch.manual_seed(seed)
+        model = CLIP(CLIPConfig(16, 48, (1, 1, 1, 1), 4, None, 64, 1, 48, len(tokenizer.vocab)))
+        save(folder / f"clip-tiny-RN-40-{seed}.pt", model, tokenizer)
+    return folder
+
+
+# ---- Arithmetic ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target, expected", [
+    (0.2, 2), (0.25, 2 * 2 ** 0.5), (0.45, 8 * 2 ** 0.5), (0.05, 2 ** -0.5), (0.6, 16 * 4 ** 0.5), (0.71, math.inf)])
+def test_examples_to_match_on_a_made_up_curve(target, expected):
+    """A tenth more for each doubling up to 16, two tenths more from 16 to 64."""
+    shots, values = [1, 2, 4, 8, 16, 64], [0.1, 0.2, 0.3, 0.4, 0.5, 0.7]
+    assert common.examples_to_match(shots, values, target) == pytest.approx(expected)
+
+
+def test_examples_to_match_where_the_curve_falls():
+    assert common.examples_to_match([1, 2, 4], [0.5, 0.4, 0.6], 0.45) == 1, "one is enough already"
+    assert common.examples_to_match([1, 2, 4], [0.3, 0.2, 0.6], 0.4) == pytest.approx(2 * 2 ** 0.5)
+
+
+def test_interval_of_a_mean_is_the_normal_one():
+    values = np.random.default_rng(1).normal(3, 2, 400)
+    low, high = common.interval(np.mean, values)
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.15 * half)
+    x = np.arange(50.)
+    assert common.interval(figure8.correlation, x, 2 * x + 1) == pytest.approx((1, 1)), "rows stay together"
+
+
+def test_few_takes_so_many_of_each_class():
+    labels = torch.arange(300) % 7
+    chosen = common.few(labels, 4, 0)
+    assert len(chosen.unique()) == 28 and (labels[chosen].bincount() == 4).all()
+    assert torch.equal(chosen, common.few(labels, 4, 0)) and not torch.equal(chosen, common.few(labels, 4, 1))
+
+
+def test_measurements_are_made_once(tmp_path):
+    calls = []
+    for budget in (1, 1, 0.5):
+        assert Lab(tmp_path, budget).remember(["x", 1], lambda: calls.append(1) or {"a": [0.1]}) == {"a": [0.1]}
+    assert len(calls) == 2, "another budget is another measurement"
+    with pytest.raises(KeyboardInterrupt):
+        Lab(tmp_path).remember(["y"], lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert Lab(tmp_path).remember(["y"], lambda: 3) == 3
+
+
+def test_perfect_features_and_random_ones(cache, monkeypatch):
+    """Features that are the label: probes of any size are right. Features without it: they guess."""
+    def perfect(lab, model, name):
+        return [(torch.eye(4)[labels], labels) for labels in torch.arange(600).chunk(3) for labels in [labels % 4]]
+
+    def noise(lab, model, name):
+        return [(torch.randn(len(x), 30), labels) for x, labels in perfect(lab, model, name)]
+
+    for seed, (features, low, high) in enumerate(((perfect, 1, 1), (noise, 0.15, 0.35))):
+        monkeypatch.setattr(common, "splits", features)
+        values = common.scores_on_task(Lab(cache, 0.02), seed, "card suits", [1, 4])
+        assert set(values) == {"zero-shot", "probe", "1", "4"}
+        assert all(low <= values[key] <= high for key in ("probe", "1", "4")), values
+
+
+def test_captions_of_the_limits_by_hand():
+    sun, cat = list(OBJECTS).index("sun"), list(OBJECTS).index("cat")
+    red, orange = list(COLOURS).index("red"), list(COLOURS).index("orange")
+    assert limits.captions([[sun, cat]], [[red, orange]], [2]) == ["a red sun above an orange cat"]
+    images, right, wrong = limits.scenes(200)
+    for text, *others in zip(right, *wrong.values()):
+        assert len({text, *others}) == 7, "each is wrong in another way"
+        word = next(word for word in RELATIONS if f" {word} " in text)
+        first, second = text.split(f" {word} ")
+        mirror = {"to the left of": "to the right of", "above": "below"}
+        mirror |= {b: a for a, b in mirror.items()}
+        assert others[4] == f"{first} {mirror[word]} {second}" and others[5] == f"{second} {word} {first}"
+        assert others[2].startswith(first) and others[2].endswith(second)
+        assert not any(f" {w} " in others[2] for w in (word, mirror[word]))
+        colours = [phrase.split()[1] for phrase in (first, second)]
+        assert [phrase.split()[1] for phrase in others[3].split(f" {word} ")] == colours[::-1]
+
+
+# ---- From models to figures ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", run.EXPERIMENTS)
+def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache, tmp_path, monkeypatch, capsys):
+    some = {task: TASKS[task] for task in ("card suits", "binding", "two objects", "scenery", "cells", "grey")}
+    for module in (figure6, figure7, figure8):  # each probe is sixteen fits
+        monkeypatch.setattr(module, "TASKS", some)
+    argv = [name, "--budget", "0.02", "--out", str(tmp_path), "--cache", str(cache)]
+    assert run.main(argv) == 0
+    with open(tmp_path / f"{name}.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 3 and all(len(row) >= 3 for row in rows)
+    assert np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")).std() > 10
+    assert "minutes on" in (tmp_path / f"{name}.log").read_text()
+    stamp = (tmp_path / f"{name}.csv").stat().st_mtime_ns
+    assert run.main(argv) == 0 and "done already" in capsys.readouterr().out
+    assert (tmp_path / f"{name}.csv").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("argv", [["figure99"], ["figure4", "--budget", "0"], ["figure4", "--budget", "2"]])
+def test_what_cannot_be_run_is_refused(argv):
+    with pytest.raises(SystemExit) as error:
+        run.main(argv)
+    assert error.value.code == 2
+
+
+def test_list_names_each(capsys):
+    assert run.main(["--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == run.EXPERIMENTS

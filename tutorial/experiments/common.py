@@ -1,0 +1,123 @@
+"""What the experiments share: trained models and measurements kept on disk, classifiers on tasks, intervals."""
+import dataclasses
+import hashlib
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+import zeroshot
+from clip_minimal import CLIP, CONFIGS, Tokenizer, load, save, write
+from tasks import TASKS, examples
+from train_tiny import World, train
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"  # Okabe and Ito's, told apart by all eyes
+SHOTS = [1, 2, 4, 8, 16]
+
+
+@dataclass
+class Lab:
+    """Where models and measurements are kept, and how much of the full work is done: budget from 0 to 1."""
+
+    cache: Path
+    budget: float = 1.0
+    seeds: tuple = (0, 1, 2)
+
+    def size(self, name, split):
+        """How many images of a task are looked at: four of each class and forty at least."""
+        full = TASKS[name].size(split)
+        return min(full, max(round(full * self.budget), 4 * len(TASKS[name].classes), 40))
+
+    def remember(self, key, measure):
+        """What measure() returned, plain values, when it was first asked for with this key and budget."""
+        digest = hashlib.sha256(json.dumps([self.budget, *key]).encode()).hexdigest()[:16]
+        path = self.cache / f"{key[0]}-{digest}.json"
+        if not path.exists():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            value = measure()
+            write(path, lambda file: file.write(json.dumps(value).encode()))
+        return json.loads(path.read_text())
+
+    def clip(self, seed, name="tiny-RN", steps=2000):
+        """The default model of train_tiny.py, trained unless it is there already -> (fused model, tokenizer)."""
+        steps = max(2, round(steps * self.budget))
+        path = self.cache / f"clip-{name}-{steps}-{seed}.pt"
+        if not path.exists():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            torch.manual_seed(seed)
+            data = World(seed)
+            tokenizer = Tokenizer.train(data.texts(), CONFIGS[name].vocab_size)
+            model = CLIP(dataclasses.replace(CONFIGS[name], vocab_size=len(tokenizer.vocab)))
+            train(data, model.to(memory_format=torch.channels_last), tokenizer, steps=steps)
+            save(path, model, tokenizer)
+        model, tokenizer = load(path)
+        return zeroshot.fuse(model), tokenizer
+
+
+def zero_shot(model, tokenizer, name, images, labels, templates=None, classes=None):
+    """A task's metric for the classifier made of its class names and sentences, or of other ones (Section 3.1)."""
+    task = TASKS[name]
+    weights = zeroshot.zero_shot_classifier(model, tokenizer, classes or task.classes, templates or task.templates)
+    return task.metric(zeroshot.encode_images(model, images) @ weights, labels)
+
+
+def splits(lab, model, name):
+    """Features before the projection and labels of a task's three splits -> [(features, labels), ...]."""
+    loaded = [examples(name, split, lab.size(name, split)) for split in ("train", "validation", "test")]
+    return [(zeroshot.encode_penultimate(model, images), labels) for images, labels in loaded]
+
+
+def few(labels, shots, seed):
+    """Of each class as many examples as shots says -> their places (shots N,)."""
+    order = torch.from_numpy(np.random.default_rng((shots, seed)).permutation(len(labels)))
+    return torch.cat([order[labels[order] == i][:shots] for i in labels.unique()])
+
+
+def scores_on_task(lab, seed, name, shots=()):
+    """-> {"zero-shot": value, "probe": value, "1": value, ...}: a task's metric on its test images, of the classifier
+    from text, of the linear probe, and of probes on so many examples a class. The strength of the latter is the best on
+    the whole of validation, which favours them; they are not refitted on it."""
+    def measure():
+        model, tokenizer = lab.clip(seed)
+        task, (train, valid, test) = TASKS[name], splits(lab, model, name)
+        values = {"zero-shot": zero_shot(model, tokenizer, name, *examples(name, "test", lab.size(name, "test")))}
+        W, b, _ = zeroshot.linear_probe(*train, *valid, task.metric)
+        values["probe"] = task.metric(test[0].double() @ W + b, test[1])
+        for k in shots:
+            some = [part[few(train[1], k, seed)] for part in train]
+            strength = zeroshot.linear_probe(*some, *valid, task.metric)[2]
+            W, b = zeroshot.logistic_regression(*some, strength)
+            values[str(k)] = task.metric(test[0].double() @ W + b, test[1])
+        return values
+
+    return lab.remember(["scores", seed, name, list(shots)], measure)
+
+
+def examples_to_match(shots, values, target):
+    """How many examples a class a probe needs to reach the target, as in Figure 7: values at shots are joined by lines
+    over the logarithm of the shots, the first of which is followed on below; infinite if no value reaches it."""
+    i = next((i for i, value in enumerate(values) if value >= target), None)
+    if i is None:
+        return math.inf
+    if i == 0 and values[1] <= values[0]:  # the line leads nowhere below
+        return shots[0]
+    i = max(i, 1)
+    return shots[i - 1] * (shots[i] / shots[i - 1]) ** ((target - values[i - 1]) / (values[i] - values[i - 1]))
+
+
+def interval(statistic, *columns, draws=2000):
+    """The middle 95 % of a statistic over resampled rows of columns (n,) -> (low, high)."""
+    rng, columns = np.random.default_rng(0), [np.asarray(column) for column in columns]
+    rows = rng.integers(len(columns[0]), size=(draws, len(columns[0])))
+    return tuple(np.nanpercentile([statistic(*(column[row] for column in columns)) for row in rows], [2.5, 97.5]))
+
+
+def mean_over_seeds(rows, value, by="task"):
+    """Rows of dicts -> {row[by]: mean of row[value] over the seeds}, in order of first appearance."""
+    keys = dict.fromkeys(row[by] for row in rows)
+    return {key: np.mean([row[value] for row in rows if row[by] == key]) for key in keys}

@@ -1,0 +1,42 @@
+"""Figure 7: how many labelled examples a class match zero-shot."""
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import figure6
+from common import BLUE, SHOTS, examples_to_match, interval, mean_over_seeds
+from tasks import TASKS
+
+
+def measure(lab):
+    """-> a row for each task: examples a class, from Figure 6's values, means of the seeds, and the probe's on all."""
+    rows = figure6.measure(lab)
+    curves = {value: mean_over_seeds(rows, value) for value in ("zero-shot", *map(str, SHOTS), "probe")}
+    table = []
+    for name in curves["probe"]:
+        shots = [*SHOTS, (lab.size(name, "train") + lab.size(name, "validation")) / len(TASKS[name].classes)]
+        zero, *values = (curve[name] for curve in curves.values())
+        table.append({"task": name, "chance": TASKS[name].chance(), "zero-shot": zero,
+                      "examples per class": examples_to_match(shots, values, zero)})
+    return sorted(table, key=lambda row: row["examples per class"])
+
+
+def draw(rows):
+    """Sorted bars, mean and median over the tasks where zero-shot is better than chance."""
+    rows = [row for row in rows if row["zero-shot"] > 1.2 * row["chance"]] or rows
+    values = np.array([row["examples per class"] for row in rows])
+    figure = Figure(figsize=(8, 0.26 * len(rows) + 1.6), layout="constrained")
+    axis, finite = figure.subplots(), values[np.isfinite(values)]
+    end = 2 * max([*finite, SHOTS[-1]])
+    axis.barh(range(len(rows)), values.clip(max=end), color=BLUE)
+    for i, value in enumerate(values):
+        text = f"{value:.1f}" if math.isfinite(value) else "never"
+        axis.text(min(value, end) * 1.03, i, text, va="center", fontsize=8)
+    axis.set_yticks(range(len(rows)), [row["task"] for row in rows], fontsize=8)
+    low, high = interval(np.median, values)
+    axis.set(xscale="log", xlabel="labelled examples per class to match zero-shot", title=(
+        f"{len(rows)} tasks with zero-shot well above chance: median {np.median(values):.1f} (95 % {low:.1f} to "
+        f"{high:.1f}), mean of the {len(finite)} that are matched {finite.mean():.1f}; the paper's 5.4 and 20.8"))
+    axis.title.set_fontsize(9)
+    return figure

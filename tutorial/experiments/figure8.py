@@ -1,0 +1,38 @@
+"""Figure 8: zero-shot against the linear probe on the same features, over all tasks that have labels to train on."""
+import numpy as np
+from matplotlib.figure import Figure
+
+from common import BLUE, GREY, interval, mean_over_seeds, scores_on_task
+from tasks import TASKS
+
+
+def measure(lab):
+    """-> a row for each task and seed: zero-shot, probe, chance."""
+    names = [name for name, task in TASKS.items() if task.size("train")]
+    return [{"task": name, "seed": seed, "chance": TASKS[name].chance()} | scores_on_task(lab, seed, name)
+            for seed in lab.seeds for name in names]
+
+
+def correlation(x, y):
+    """Pearson's r."""
+    return np.corrcoef(x, y)[0, 1]
+
+
+def draw(rows):
+    """A point for each task, the mean of its seeds; where a probe is of no more use it lies on the dashed line."""
+    zero, probe = (mean_over_seeds(rows, value) for value in ("zero-shot", "probe"))
+    x, y = (100 * np.array(list(values.values())) for values in (probe, zero))
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([0, 100], [0, 100], "k--", linewidth=1, label="zero-shot = probe")
+    chance = 100 * np.array(list(mean_over_seeds(rows, "chance").values()))
+    axis.scatter(x, y, color=np.where(y > 1.2 * chance, BLUE, GREY), s=24, zorder=3)
+    axis.scatter([], [], color=GREY, label="zero-shot not well above chance")
+    for name, a, b in zip(probe, x, y):
+        axis.annotate(name, (a, b), xytext=(4, 2), textcoords="offset points", fontsize=7)
+    low, high = interval(correlation, x, y)
+    axis.set(xlabel="linear probe on CLIP's features (%)", ylabel="zero-shot (%)", xlim=(-2, 104), ylim=(-2, 104),
+             title=f"{len(x)} tasks: r = {correlation(x, y):.2f}, 95 % over tasks {low:.2f} to {high:.2f}; "
+                   f"the paper's, on 27: 0.82")
+    axis.legend(loc="upper left")
+    return figure
