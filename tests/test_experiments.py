@@ -39,7 +39,8 @@ def cache(tmp_path_factory):
 
 
 @pytest.mark.parametrize("target, expected", [
-    (0.2, 2), (0.25, 2 * 2 ** 0.5), (0.45, 8 * 2 ** 0.5), (0.05, 2 ** -0.5), (0.6, 16 * 4 ** 0.5), (0.71, math.inf)])
+    (0.2, 2), (0.25, 2 * 2 ** 0.5), (0.45, 8 * 2 ** 0.5), (0.05, 2 ** -0.5), (-1, 0.5),
+    (0.6, 16 * 4 ** 0.5), (0.71, math.inf)])
 def test_examples_to_match_on_a_made_up_curve(target, expected):
     """A tenth more for each doubling up to 16, two tenths more from 16 to 64."""
     shots, values = [1, 2, 4, 8, 16, 64], [0.1, 0.2, 0.3, 0.4, 0.5, 0.7]
@@ -79,11 +80,11 @@ def test_measurements_are_made_once(tmp_path):
 
 def test_perfect_features_and_random_ones(cache, monkeypatch):
     """Features that are the label: probes of any size are right. Features without it: they guess."""
-    def perfect(lab, model, name):
+    def perfect(lab, model, name, each):
         return [(torch.eye(4)[labels], labels) for labels in torch.arange(600).chunk(3) for labels in [labels % 4]]
 
-    def noise(lab, model, name):
-        return [(torch.randn(len(x), 30), labels) for x, labels in perfect(lab, model, name)]
+    def noise(lab, model, name, each):
+        return [(torch.randn(len(x), 30), labels) for x, labels in perfect(lab, model, name, each)]
 
     for seed, (features, low, high) in enumerate(((perfect, 1, 1), (noise, 0.15, 0.35))):
         monkeypatch.setattr(common, "splits", features)

@@ -28,10 +28,10 @@ class Lab:
     budget: float = 1.0
     seeds: tuple = (0, 1, 2)
 
-    def size(self, name, split):
-        """How many images of a task are looked at: four of each class and forty at least."""
+    def size(self, name, split, each=4):
+        """How many images of a task are looked at: so many of each class and forty at least, if it has them."""
         full = TASKS[name].size(split)
-        return min(full, max(round(full * self.budget), 4 * len(TASKS[name].classes), 40))
+        return min(full, max(round(full * self.budget), each * len(TASKS[name].classes), 40))
 
     def remember(self, key, measure):
         """What measure() returned, plain values, when it was first asked for with this key and budget."""
@@ -66,9 +66,11 @@ def zero_shot(model, tokenizer, name, images, labels, templates=None, classes=No
     return task.metric(zeroshot.encode_images(model, images) @ weights, labels)
 
 
-def splits(lab, model, name):
-    """Features before the projection and labels of a task's three splits -> [(features, labels), ...]."""
-    loaded = [examples(name, split, lab.size(name, split)) for split in ("train", "validation", "test")]
+def splits(lab, model, name, each=4):
+    """Features before the projection and labels of a task's three splits -> [(features, labels), ...], of the first at
+    least so many of each class."""
+    sizes = {"train": lab.size(name, "train", each), **{key: lab.size(name, key) for key in ("validation", "test")}}
+    loaded = [examples(name, split, n) for split, n in sizes.items()]
     return [(zeroshot.encode_penultimate(model, images), labels) for images, labels in loaded]
 
 
@@ -84,7 +86,7 @@ def scores_on_task(lab, seed, name, shots=()):
     the whole of validation, which favours them; they are not refitted on it."""
     def measure():
         model, tokenizer = lab.clip(seed)
-        task, (train, valid, test) = TASKS[name], splits(lab, model, name)
+        task, (train, valid, test) = TASKS[name], splits(lab, model, name, max([4, *shots]))
         values = {"zero-shot": zero_shot(model, tokenizer, name, *examples(name, "test", lab.size(name, "test")))}
         W, b, _ = zeroshot.linear_probe(*train, *valid, task.metric)
         values["probe"] = task.metric(test[0].double() @ W + b, test[1])
@@ -100,14 +102,16 @@ def scores_on_task(lab, seed, name, shots=()):
 
 def examples_to_match(shots, values, target):
     """How many examples a class a probe needs to reach the target, as in Figure 7: values at shots are joined by lines
-    over the logarithm of the shots, the first of which is followed on below; infinite if no value reaches it."""
+    over the logarithm of the shots, the first of which is followed on, to half of its shots at the least, as a value
+    that is no better than chance would lead it anywhere; infinite if no value reaches the target."""
     i = next((i for i, value in enumerate(values) if value >= target), None)
     if i is None:
         return math.inf
     if i == 0 and values[1] <= values[0]:  # the line leads nowhere below
         return shots[0]
     i = max(i, 1)
-    return shots[i - 1] * (shots[i] / shots[i - 1]) ** ((target - values[i - 1]) / (values[i] - values[i - 1]))
+    way = (target - values[i - 1]) / (values[i] - values[i - 1])
+    return max(shots[0] / 2, shots[i - 1] * (shots[i] / shots[i - 1]) ** way)
 
 
 def interval(statistic, *columns, draws=2000):

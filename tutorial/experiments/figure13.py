@@ -44,7 +44,8 @@ def draw(rows):
         right.set_yticks(range(len(values)), values)
     left.axhline(1, color=GREY, linestyle=":", label="chance")
     left.set(xlabel="accuracy on objects (%)", ylabel="accuracy on a shift (%)", xlim=(40, 100), ylim=(0, 100))
-    right.set(xlabel="share of the accuracy on objects that is left", title=f"{len({row['seed'] for row in rows})} seeds")
-    left.legend(fontsize=8, loc="upper left")
+    seeds = len({row["seed"] for row in rows})
+    right.set(xlabel="share of the accuracy on objects that is left", title=f"{seeds} seeds")
+    left.legend(fontsize=8, loc="lower right")
     right.legend(fontsize=8)
     return figure

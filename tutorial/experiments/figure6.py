@@ -7,9 +7,9 @@ from tasks import TASKS
 
 
 def measure(lab):
-    """-> a row for each task and seed. Tasks whose pictures show several classes are left out, as VOC in the paper's
-    Figure 7: so many examples of a class would be more of others."""
-    names = [name for name, task in TASKS.items() if task.size("train") and task.shown == 1]
+    """-> a row for each task and seed. Left out are tasks whose pictures show several classes, as VOC is in the paper's
+    Figure 7, and those of a hundred classes, to save two thirds of the time."""
+    names = [name for name, task in TASKS.items() if task.size("train") and task.shown == 1 and len(task.classes) <= 50]
     return [{"task": name, "seed": seed, "chance": TASKS[name].chance()} | scores_on_task(lab, seed, name, SHOTS)
             for seed in lab.seeds for name in names]
 

@@ -15,7 +15,7 @@ def measure(lab):
     curves = {value: mean_over_seeds(rows, value) for value in ("zero-shot", *map(str, SHOTS), "probe")}
     table = []
     for name in curves["probe"]:
-        shots = [*SHOTS, (lab.size(name, "train") + lab.size(name, "validation")) / len(TASKS[name].classes)]
+        shots = [*SHOTS, (lab.size(name, "train", SHOTS[-1]) + lab.size(name, "validation")) / len(TASKS[name].classes)]
         zero, *values = (curve[name] for curve in curves.values())
         table.append({"task": name, "chance": TASKS[name].chance(), "zero-shot": zero,
                       "examples per class": examples_to_match(shots, values, zero)})
@@ -37,6 +37,6 @@ def draw(rows):
     low, high = interval(np.median, values)
     axis.set(xscale="log", xlabel="labelled examples per class to match zero-shot", title=(
         f"{len(rows)} tasks with zero-shot well above chance: median {np.median(values):.1f} (95 % {low:.1f} to "
-        f"{high:.1f}), mean of the {len(finite)} that are matched {finite.mean():.1f}; the paper's 5.4 and 20.8"))
+        f"{high:.1f}),\nmean of the {len(finite)} that are matched {finite.mean():.1f}; the paper's 5.4 and 20.8"))
     axis.title.set_fontsize(9)
     return figure

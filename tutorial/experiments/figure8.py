@@ -14,8 +14,9 @@ def measure(lab):
 
 
 def correlation(x, y):
-    """Pearson's r."""
-    return np.corrcoef(x, y)[0, 1]
+    """Pearson's r, nan where there is none."""
+    with np.errstate(invalid="ignore"):
+        return np.corrcoef(x, y)[0, 1] if len(x) > 1 else np.nan
 
 
 def draw(rows):
@@ -25,8 +26,9 @@ def draw(rows):
     figure = Figure(figsize=(8, 8), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 100], [0, 100], "k--", linewidth=1, label="zero-shot = probe")
-    chance = 100 * np.array(list(mean_over_seeds(rows, "chance").values()))
-    axis.scatter(x, y, color=np.where(y > 1.2 * chance, BLUE, GREY), s=24, zorder=3)
+    above = y > 120 * np.array(list(mean_over_seeds(rows, "chance").values()))
+    axis.scatter(x, y, color=np.where(above, BLUE, GREY), s=24, zorder=3)
+    axis.scatter([], [], color=BLUE, label=f"r = {correlation(x[above], y[above]):.2f} over these {above.sum()}")
     axis.scatter([], [], color=GREY, label="zero-shot not well above chance")
     for name, a, b in zip(probe, x, y):
         axis.annotate(name, (a, b), xytext=(4, 2), textcoords="offset points", fontsize=7)

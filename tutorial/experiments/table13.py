@@ -40,8 +40,8 @@ def draw(rows):
         for row in some:
             axis.plot(at[recalls.index(row["recall"])], 100 * row["value"], "k.", markersize=4)
     chance = mean_over_seeds(rows, "chance", "recall").values()
-    axis.plot(range(len(recalls)), [100 * value for value in chance], "_", color="black", markersize=40, label="chance")
-    axis.set_xticks(range(len(recalls)), recalls)
+    axis.plot(range(len(recalls)), [100 * value for value in chance], "k_", markersize=60, label="chance")
+    axis.set_xticks(range(len(recalls)), [name.replace(" R@", "\nR@") for name in recalls])
     axis.set(ylabel="recall (%); dots: seeds", ylim=(0, 101))
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=1)
     return figure

@@ -249,15 +249,15 @@ def pixelate(images, size):
 
 
 def grey(rng, images):
-    """Levels of grey, from black to white in each picture, so that nothing vanishes whose colour alone is different."""
+    """Levels of grey, from 0.3 to 0.7 in each picture, so that nothing vanishes whose colour alone is different."""
     light = images.mean(dim=1, keepdim=True)  # (n, 1, 48, 48)
     low, high = light.amin((2, 3), True), light.amax((2, 3), True)  # (n, 1, 1, 1) each
-    return ((light - low) / (high - low)).expand(-1, 3, -1, -1)  # (n, 3, 48, 48)
+    return (0.3 + 0.4 * (light - low) / (high - low)).expand(-1, 3, -1, -1)  # (n, 3, 48, 48)
 
 
 def occlude(rng, images):
     """A bar of any colour across the middle, in any direction."""
-    bars = shape(lambda x, y: abs(y) < 0.12).expand(len(images), 1, -1, -1)  # (n, 1, 32, 32)
+    bars = shape(lambda x, y: abs(y) < 0.06).expand(len(images), 1, -1, -1)  # (n, 1, 32, 32)
     return paint(rng, bars, None, images, np.full((len(images), 1, 2), 24), (90, 90), (0, np.pi))
 
 
@@ -500,9 +500,9 @@ EDGES = F.max_pool2d(ATLAS, 3, 1, 1) + F.max_pool2d(-ATLAS, 3, 1, 1)  # (100, 32
 TASKS |= {name: Task("shifts", a(*NAMES), SCENES, draw, splits=("test",)) for name, draw in {
     "outlines": partial(objects, atlas=EDGES),
     "low resolution": shifted(lambda rng, images: pixelate(images, 4)),
-    "noise": shifted(lambda rng, images: images + torch.from_numpy(rng.normal(0, 0.15, images.shape))),
-    "blur": shifted(lambda rng, images: F.avg_pool2d(F.pad(images, (3, 3, 3, 3), "replicate"), 7, 1)),
-    "rotation": partial(objects, turn=(np.pi / 6, np.pi / 2)),
+    "noise": shifted(lambda rng, images: images + torch.from_numpy(rng.normal(0, 0.06, images.shape))),
+    "blur": shifted(lambda rng, images: F.avg_pool2d(F.pad(images, (2, 2, 2, 2), "replicate"), 5, 1)),
+    "rotation": partial(objects, turn=(np.pi / 8, np.pi / 4)),
     "grey": shifted(grey),
     "inverted colours": shifted(lambda rng, images: 1 - images),
     "occlusion": shifted(occlude),

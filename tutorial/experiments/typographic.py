@@ -46,5 +46,5 @@ def draw(rows):
     axis.axvline(10, linestyle=":", color="black", label="chance")
     axis.set_yticks(range(len(kinds)), kinds)
     axis.set(xlabel="of ten objects (%); dots: seeds", ylabel="written across it", xlim=(0, 101))
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="lower right")
     return figure
