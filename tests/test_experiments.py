@@ -49,6 +49,7 @@ def test_examples_to_match_on_a_made_up_curve(target, expected):
 
 def test_examples_to_match_where_the_curve_falls():
     assert common.examples_to_match([1, 2, 4], [0.5, 0.4, 0.6], 0.45) == 1, "one is enough already"
+    assert common.examples_to_match([1, 2, 4], [0.1, 0.3, 0.4], 0.2) == pytest.approx(2 ** 0.5), "on the first line"
     assert common.examples_to_match([1, 2, 4], [0.3, 0.2, 0.6], 0.4) == pytest.approx(2 * 2 ** 0.5)
 
 

@@ -40,8 +40,9 @@ def draw(rows):
         for row in some:
             axis.plot(at[recalls.index(row["recall"])], 100 * row["value"], "k.", markersize=4)
     chance = mean_over_seeds(rows, "chance", "recall").values()
-    axis.plot(range(len(recalls)), [100 * value for value in chance], "k_", markersize=60, label="chance")
+    at = np.arange(len(recalls))
+    axis.hlines([100 * value for value in chance], at - 0.4, at + 0.4, color="black", label="chance")
     axis.set_xticks(range(len(recalls)), [name.replace(" R@", "\nR@") for name in recalls])
     axis.set(ylabel="recall (%); dots: seeds", ylim=(0, 101))
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=1)
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
