@@ -40,18 +40,17 @@ INDEX = "clip-index.npz"  # in a folder of pictures: their features
 # Named sets of templates. Section 3.1.4 gives the first, and the kinds of sentences for the second, which are our own:
 # quality, size and number, place and light, and what it is a picture of at all.
 TEMPLATES = {"photo": ["a photo of a {}."], "ensemble": [
-    *(f"a {how}photo of {which} {{}}." for which in ("a", "the") for how in (
-        "", "good ", "bad ", "sharp ", "blurry ", "bright ", "dark ", "grainy ", "cropped ", "close-up ", "small ")),
+    *(f"a {how}photo of {which} {{}}." for which in ("a", "the")
+      for how in "|good |bad |sharp |blurry |bright |dark |grainy |cropped |close-up |small ".split("|")),
     *(f"a photo of {which} {{}}." for which in (
-        "one", "two", "several", "many", "a group of", "some", "my", "this", "a small", "a large", "a tiny", "a huge",
-        "a new", "an old", "the small", "the large", "a clean", "a dirty", "a pretty", "an odd", "a colourful",
-        "a plain")),
+        "one|two|several|many|a group of|some|my|this|a small|a large|a tiny|a huge|a new|an old|the small|the large|"
+        "a clean|a dirty|a pretty|an odd|a colourful|a plain").split("|")),
     *(f"a photo of a {{}} {where}." for where in (
-        "from above", "from the side", "from afar", "in the distance", "at night", "in the sun", "in the rain",
-        "in the snow", "indoors", "outdoors", "on a table", "in the middle of the picture")),
+        "from above|from the side|from afar|in the distance|at night|in the sun|in the rain|in the snow|indoors|"
+        "outdoors|on a table|in the middle of the picture").split("|")),
     *(f"a {medium} of {which} {{}}." for which in ("a", "the") for medium in (
-        "drawing", "painting", "sketch", "cartoon", "sculpture", "mosaic", "silhouette", "pictogram", "poster",
-        "rendering", "toy model", "pencil drawing"))]}
+        "drawing|painting|sketch|cartoon|sculpture|mosaic|silhouette|pictogram|poster|rendering|toy model|"
+        "pencil drawing").split("|"))]}
 
 # ---- Files in: pictures, and the captions that people keep with them -------------------------------------------------
 
@@ -320,26 +319,6 @@ def accuracy(scores, labels):
     return (scores.argmax(dim=-1) == labels).float().mean().item()
 
 
-def mean_per_class(scores, labels):
-    """The mean of the accuracies on each class that occurs, so that all count the same (Table 9)."""
-    return sum(accuracy(scores[labels == i], i) for i in labels.unique()) / len(labels.unique())
-
-
-def mean_average_precision(scores, labels):
-    """11-point mAP (Table 9, VOC 2007), labels (B, N) of 0 and 1, each class at least once: the mean, over classes and
-    the recalls 0, 0.1 ... 1, of the highest precision at that recall or above. Equal scores are found together."""
-    scores, order = scores.sort(dim=0, descending=True)  # (B, N) each
-    hits, last = labels.gather(0, order).cumsum(dim=0), scores.diff(dim=0, append=0 * scores[:1] - math.inf) != 0
-    reached = 10 * hits >= torch.arange(11, device=hits.device)[:, None, None] * hits[-1]  # (11, B, N)
-    return (reached * last * hits / torch.ones_like(hits).cumsum(dim=0)).amax(dim=1).mean().item()
-
-
-def roc_auc(scores, labels):
-    """Of two classes (B, 2): how often an image of class 1 is told from one of class 0 (Table 9); a tie counts half."""
-    margin = (scores[:, 1] - scores[:, 0]).double()
-    return (1 + (margin[labels == 1, None] - margin[labels == 0]).sign().mean().item()) / 2
-
-
 @torch.no_grad()
 def encode_penultimate(model, images, batch_size=256):
     """Normalised pixels (B, 3, R, R) -> I_f of Figure 3 (B, D): the projection becomes the identity. Appendix A says so
@@ -402,9 +381,9 @@ def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
 def index(model, folder, without=(), batch_size=64):
     """A folder of pictures, with all folders in it -> (their paths, unit features (B, E) on the CPU).
 
-    Features are kept in INDEX in the folder, if it can be written; only what is new, has changed or was encoded by
-    another model is encoded. An interruption loses the work of eight batches at most. What can't be read is left out
-    with a line that says so, files in `without` (resolved paths) without one."""
+    Features are kept in INDEX in the folder, if it can be written, an interruption included; only what is new, has
+    changed or was encoded by another model is encoded. What can't be read is left out with a line that says so, files
+    in `without` (resolved paths) without one."""
     folder, R, known = Path(folder), model.config.image_resolution, {}
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
@@ -432,16 +411,17 @@ def index(model, folder, without=(), batch_size=64):
             print(f"left out: {error}", file=sys.stderr)
             return torch.full((3, R, R), math.nan)
 
-    for done in range(batch_size, len(new) + batch_size, batch_size):
-        batch = new[done - batch_size:done]
-        features = encode_images(model, torch.stack([pixels(name) for name in batch])).cpu().numpy()
-        entries |= {name: (stamps[name], feature) for name, feature in zip(batch, features)}
-        progress(min(done, len(new)), len(new), "pictures encoded")
-        if done % (8 * batch_size) == 0 or done >= len(new):
+    try:
+        for i in range(0, len(new), batch_size):
+            batch = new[i:i + batch_size]
+            features = encode_images(model, torch.stack([pixels(name) for name in batch])).cpu().numpy()
+            entries |= {name: (stamps[name], feature) for name, feature in zip(batch, features)}
+            progress(i + len(batch), len(new), "pictures encoded")
+    finally:
+        if new and entries:
             times, rows = zip(*entries.values())
             try:
-                write(folder / INDEX,
-                      partial(np.savez, blank=blank, names=list(entries), stamps=times, features=rows))
+                write(folder / INDEX, partial(np.savez, blank=blank, names=[*entries], stamps=times, features=rows))
             except OSError as error:  # a folder that can only be read is searched all the same
                 print(f"index not kept: {error}", file=sys.stderr)
     features = torch.from_numpy(np.stack([entries[name][1] for name in stamps]))  # (B, E)

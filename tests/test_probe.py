@@ -1,10 +1,14 @@
 """Linear probes and the metrics of Table 9, against solutions by hand, slow versions and scikit-learn."""
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
+import tasks
 import zeroshot
 from clip_minimal import CLIP, CLIPConfig
 
@@ -23,7 +27,7 @@ def data(n=120, D=6, N=3, seed=0):
 def test_mean_per_class_by_hand():
     """Class 0 is right 3 times of 4, class 2 once of 1, class 1 does not occur."""
     scores = torch.eye(3)[[0, 0, 0, 1, 2]]
-    assert zeroshot.mean_per_class(scores, torch.tensor([0, 0, 0, 0, 2])) == pytest.approx((3 / 4 + 1) / 2)
+    assert tasks.mean_per_class(scores, torch.tensor([0, 0, 0, 0, 2])) == pytest.approx((3 / 4 + 1) / 2)
 
 
 def test_average_precision_by_hand():
@@ -32,8 +36,8 @@ def test_average_precision_by_hand():
     scores = torch.tensor([[0.9], [0.8], [0.7], [0.6], [0.5], [0.4]])
     labels = torch.tensor([[1], [0], [1], [0], [0], [1]])
     expected = (4 * 1 + 3 * 2 / 3 + 4 * 1 / 2) / 11
-    assert zeroshot.mean_average_precision(scores, labels) == pytest.approx(expected)
-    both = zeroshot.mean_average_precision(torch.cat([scores, -scores], 1), torch.cat([labels, labels], 1))
+    assert tasks.mean_average_precision(scores, labels) == pytest.approx(expected)
+    both = tasks.mean_average_precision(torch.cat([scores, -scores], 1), torch.cat([labels, labels], 1))
     reverse = (4 * 1 + 3 * 1 / 2 + 4 * 1 / 2) / 11  # precisions 1, 2/4, 3/6
     assert both == pytest.approx((expected + reverse) / 2)
 
@@ -41,7 +45,7 @@ def test_average_precision_by_hand():
 def test_average_precision_of_ties_does_not_depend_on_their_order():
     """All equal: one threshold finds everything, at a precision of 1/4, wherever the one right answer stands."""
     for label in torch.eye(4, dtype=torch.long):
-        assert zeroshot.mean_average_precision(torch.ones(4, 1), label[:, None]) == pytest.approx(1 / 4)
+        assert tasks.mean_average_precision(torch.ones(4, 1), label[:, None]) == pytest.approx(1 / 4)
 
 
 def slow_average_precision(scores, labels):
@@ -58,14 +62,14 @@ def test_average_precision_against_a_slow_version(levels):
     rng = np.random.default_rng(levels)
     scores, labels = rng.integers(levels, size=(40, 5)), rng.integers(2, size=(40, 5))
     expected = np.mean([slow_average_precision(*column) for column in zip(scores.T.tolist(), labels.T.tolist())])
-    got = zeroshot.mean_average_precision(torch.from_numpy(scores).float(), torch.from_numpy(labels))
+    got = tasks.mean_average_precision(torch.from_numpy(scores).float(), torch.from_numpy(labels))
     assert got == pytest.approx(expected)
 
 
 def test_roc_auc_by_hand():
     """Margins 1, 2 of class 1 against 0, 1, 3 of class 0: of six comparisons three are won and one is even."""
     scores = torch.tensor([[0., 1.], [0., 2.], [5., 5.], [1., 2.], [-3., 0.]])
-    assert zeroshot.roc_auc(scores, torch.tensor([1, 1, 0, 0, 0])) == pytest.approx((3 + 0.5) / 6)
+    assert tasks.roc_auc(scores, torch.tensor([1, 1, 0, 0, 0])) == pytest.approx((3 + 0.5) / 6)
 
 
 def test_roc_auc_against_scikit_learn():
@@ -73,7 +77,7 @@ def test_roc_auc_against_scikit_learn():
     rng = torch.Generator().manual_seed(0)
     scores, labels = torch.randint(8, (200, 2), generator=rng).float(), torch.randint(2, (200,), generator=rng)
     expected = metrics.roc_auc_score(labels, scores[:, 1] - scores[:, 0])
-    assert zeroshot.roc_auc(scores, labels) == pytest.approx(expected)
+    assert tasks.roc_auc(scores, labels) == pytest.approx(expected)
 
 
 # ---- Features --------------------------------------------------------------------------------------------------------
@@ -182,5 +186,5 @@ def test_many_labels_are_probed_one_by_one():
     features, _ = data(300)
     labels = torch.stack([features[:, 0] > 0, features[:, 1] + features[:, 2] > 0.5], 1).long()
     W, b, _ = zeroshot.linear_probe(features[:100], labels[:100], features[100:200], labels[100:200],
-                                    zeroshot.mean_average_precision)
-    assert zeroshot.mean_average_precision(features[200:].double() @ W + b, labels[200:]) > 0.97
+                                    tasks.mean_average_precision)
+    assert tasks.mean_average_precision(features[200:].double() @ W + b, labels[200:]) > 0.97

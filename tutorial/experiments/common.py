@@ -43,7 +43,7 @@ class Lab:
             write(path, lambda file: file.write(json.dumps(value).encode()))
         return json.loads(path.read_text())
 
-    def clip(self, seed, name="tiny-RN", steps=2000):
+    def clip(self, seed, name="tiny-RN", steps=1700):
         """The default model of train_tiny.py, trained unless it is there already -> (fused model, tokenizer)."""
         steps = max(2, round(steps * self.budget))
         path = self.cache / f"clip-{name}-{steps}-{seed}.pt"
@@ -51,6 +51,7 @@ class Lab:
             self.cache.mkdir(parents=True, exist_ok=True)
             torch.manual_seed(seed)
             data = World(seed)
+            data.names_until = round(data.names_until * self.budget)
             tokenizer = Tokenizer.train(data.texts(), CONFIGS[name].vocab_size)
             model = CLIP(dataclasses.replace(CONFIGS[name], vocab_size=len(tokenizer.vocab)))
             train(data, model.to(memory_format=torch.channels_last), tokenizer, steps=steps)

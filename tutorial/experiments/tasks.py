@@ -5,6 +5,7 @@
 None is what the tiny models are trained on: grounds are no place that has a name, glyphs are others, or the label is
 what no caption says. Letters in shape comments: n images, N classes, s sprites; a picture has 48 x 48 pixels.
 """
+import math
 import sys
 import textwrap
 from collections.abc import Callable
@@ -21,9 +22,29 @@ from matplotlib.figure import Figure
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from clip_minimal import normalize
 from train_tiny import BACKGROUNDS, COLOURS, FONT, OBJECTS, PLACES, RELATIONS, article, render
-from zeroshot import accuracy, levels, mean_average_precision, mean_per_class, roc_auc
+from zeroshot import accuracy, levels
 
 SPLITS = "train", "validation", "test"
+
+
+def mean_per_class(scores, labels):
+    """The mean of the accuracies on each class that occurs, so that all count the same (Table 9)."""
+    return sum(accuracy(scores[labels == i], i) for i in labels.unique()) / len(labels.unique())
+
+
+def mean_average_precision(scores, labels):
+    """11-point mAP (Table 9, VOC 2007), labels (B, N) of 0 and 1, each class at least once: the mean, over classes and
+    the recalls 0, 0.1 ... 1, of the highest precision at that recall or above. Equal scores are found together."""
+    scores, order = scores.sort(dim=0, descending=True)  # (B, N) each
+    hits, last = labels.gather(0, order).cumsum(dim=0), scores.diff(dim=0, append=0 * scores[:1] - math.inf) != 0
+    reached = 10 * hits >= torch.arange(11, device=hits.device)[:, None, None] * hits[-1]  # (11, B, N)
+    return (reached * last * hits / torch.ones_like(hits).cumsum(dim=0)).amax(dim=1).mean().item()
+
+
+def roc_auc(scores, labels):
+    """Of two classes (B, 2): how often an image of class 1 is told from one of class 0 (Table 9); a tie counts half."""
+    margin = (scores[:, 1] - scores[:, 0]).double()
+    return (1 + (margin[labels == 1, None] - margin[labels == 0]).sign().mean().item()) / 2
 
 
 @dataclass(frozen=True)
