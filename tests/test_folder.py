@@ -165,6 +165,7 @@ def test_split_is_by_image_and_every_image_is_trained_on_once_an_epoch(root):
         seen = [caption for step in range(3) for caption in data.batch(3 * epoch + step, 9)[1]]
         assert sorted({caption[:-2] for caption in seen}) == sorted({caption[:-2] for caption in data.texts()})
         assert not held_out & set(seen)
+    assert len({frozenset(caption[:-2] for caption in data.batch(3 * epoch, 9)[1]) for epoch in range(5)}) == 5
     assert len({caption for step in range(40) for caption in data.batch(step, 9)[1]}) == 54, "each caption is drawn"
     images, captions = data.batch(5, 9)
     again, same = Folder(root, 48, seed=3).batch(5, 9)
@@ -220,6 +221,8 @@ def test_memory_is_bounded_and_changes_nothing(root):
     """What does not fit is decoded again each time, to the same pixels, with the same squares and captions."""
     size = 56 * 65 * 3  # about one picture
     folders = [Folder(root, 48, from_names=True, memory=memory) for memory in (0, 5.5 * size, 1e9)]
+    folders[2].batch(0, 9)
+    assert len(folders[2].kept) == 3 + 9, "those held out and those of the batch, no more"
     for step in range(9):
         images, captions = folders[0].batch(step, 9)
         for data in folders[1:]:

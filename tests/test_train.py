@@ -1,5 +1,6 @@
 """The training loop and its command line: the right updates, nothing lost, nothing silent."""
 import dataclasses
+import inspect
 import json
 import math
 import signal
@@ -99,16 +100,28 @@ def test_a_frozen_encoder_takes_no_gradient_and_gives_none_up(frozen, piece):
 
 
 @pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
-def test_pieces_in_bfloat16_point_the_same_way(name):
-    """Weights and their gradients stay float32; the direction is that of exact arithmetic."""
-    model, images, tokens = example(name)
+def test_pieces_in_bfloat16_point_the_same_way(monkeypatch, name):
+    """Weights, their gradients and the loss stay float32; the direction is that of exact arithmetic."""
+    (model, images, tokens), kinds = example(name), []
     model.eval()
     _, exact = gradients(model, (model.encode_image(images), model.encode_text(tokens)))
+    monkeypatch.setattr(train_tiny, "contrastive_loss", lambda *features: kinds.extend(
+        x.dtype for x in features[:3]) or contrastive_loss(*features))
     backward(Towers(model.float(), "bfloat16"), images.float(), tokens, 4, SCALER)
+    assert kinds == 3 * [torch.float32], "similarities of a large batch are not for eight bits"
     assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
     rounded, exact = (torch.cat([g.double().flatten() for g in gs])
                       for gs in ([p.grad for p in model.parameters()], exact.values()))
     assert 0.99 < F.cosine_similarity(rounded, exact, dim=0) < 1 - 1e-9, "near, and not the same arithmetic"
+
+
+@pytest.mark.parametrize("piece, graphs", [(16, [True]), (4, 4 * [False] + 4 * [True])])
+def test_pieces_are_run_without_a_graph_first(monkeypatch, piece, graphs):
+    """Else all their activations would be there at once; a batch in one piece is run once."""
+    (model, images, tokens), seen, encode = example("tiny-ViT"), [], CLIP.encode_image
+    monkeypatch.setattr(CLIP, "encode_image", lambda self, x: seen.append(torch.is_grad_enabled()) or encode(self, x))
+    backward(Towers(model, "float32"), images, tokens, piece, SCALER)
+    assert seen == graphs
 
 
 def test_accumulating_the_losses_of_pieces_is_something_else():
@@ -200,23 +213,27 @@ def test_scale_is_clamped_in_training():
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_stays_near_float32_and_keeps_float32_weights(precision):
-    losses = []
+    losses, states = [], []
     for kind in ("float32", precision):
         model, tokenizer = tiny()
-        history = train(World(), model, tokenizer, steps=6, batch_size=32, every=6, lr=1e-4, precision=kind)
-        losses.append(history[0]["loss"])
+        row, = train(World(), model, tokenizer, steps=6, batch_size=32, every=6, lr=1e-4, precision=kind,
+                     keep=states.append)
+        losses.append(row["loss"])
         assert all(p.dtype == torch.float32 for p in model.parameters())
+        first, least = (65536, 2 ** 5) if kind == "float16" else (1, 1)  # halved where that was too much
+        assert states[-1]["scaler"]["scale"] == first / 2 ** row["skipped"] >= least
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], abs=0.05)
 
 
-def test_resumed_run_equals_the_whole_one(tmp_path):
-    """To the last bit: weights, running statistics, history."""
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_resumed_run_equals_the_whole_one(tmp_path, precision):
+    """To the last bit: weights, running statistics, the scale of float16's gradients, history."""
     whole, tokenizer = tiny()
-    rows = train(World(), whole, tokenizer, steps=4, batch_size=16, every=1,
-                 keep=lambda state: torch.save(state, tmp_path / f"{state['step']}.pt"))
+    options = {"tokenizer": tokenizer, "steps": 8, "batch_size": 16, "every": 4, "precision": precision}
+    rows = train(World(), whole, **options, keep=lambda state: torch.save(state, tmp_path / f"{state['step']}.pt"))
     rest, _ = tiny(seed=5)
-    state = torch.load(tmp_path / "2.pt", weights_only=True)
-    again = train(World(), rest, tokenizer, steps=4, batch_size=16, every=1, state=state)
+    state = torch.load(tmp_path / "4.pt", weights_only=True)
+    again = train(World(), rest, **options, state=state)
     assert same(whole.state_dict(), rest.state_dict())
     for a, b in zip(rows, again, strict=True):
         assert {**a, "images_per_second": 0} == {**b, "images_per_second": 0}
@@ -249,7 +266,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(name):
                for seen in data.seen]
     assert [same(a, b) for a, b in zip(weights, weights[1:])] == [False, False, True, False, False]
     assert [row["skipped"] for row in history] == [0, 1, 1] and all(math.isfinite(row["loss"]) for row in history)
-    assert int(states[-1]["optimizer"]["state"][0]["step"]) == 5
+    assert int(states[-1]["optimizer"]["state"][0]["step"]) == 5 and states[-1]["scaler"]["scale"] == 1
     assert all(w.isfinite().all() for state in states for w in state["model"].values())
     for key, w in data.seen[2].items():
         assert "running" not in key or torch.equal(w, data.seen[4][key])
@@ -259,9 +276,10 @@ def test_a_run_without_a_finite_step_stops_and_keeps_its_last_good_state():
     """All steps between two lines of the log; what was kept has none of it."""
     model, tokenizer = tiny("tiny-ViT")
     states = []
-    with pytest.raises(ValueError, match="nothing finite in steps 3 to 4; try a lower --lr"):
-        train(Spoilt(model, {2, 3}), model, tokenizer, steps=6, batch_size=8, every=2, keep=states.append)
-    assert [state["step"] for state in states] == [2]
+    with pytest.raises(ValueError, match="nothing finite in steps 5 to 6; try a lower --lr"):
+        train(Spoilt(model, {1, 2, 4, 5}), model, tokenizer, steps=8, batch_size=8, every=2, keep=states.append)
+    assert [state["step"] for state in states] == [2, 4] and states[-1]["history"][-1]["skipped"] == 2
+    assert all(w.isfinite().all() for state in states for w in state["model"].values())
 
 
 def test_gradients_that_are_not_finite_stop_a_run_whose_loss_is():
@@ -385,13 +403,14 @@ def test_fine_tuning_on_own_pictures(tmp_path, capsys, monkeypatch):
 def test_every_option_goes_through_the_command_line(tmp_path, monkeypatch, argv):
     """It reaches the training, and the run that has it differs from none but in what it should."""
     hurry(monkeypatch.setattr)
-    calls, run = [], train_tiny.train
+    calls, pieces, run = [], [], train_tiny.train
 
     def watched(data, model, *args):
         calls.append((model, args))
         return run(data, model, *args)
 
     monkeypatch.setattr(train_tiny, "train", watched)
+    monkeypatch.setattr(train_tiny, "backward", lambda *args: pieces.append(args[3]) or backward(*args))
     if "--freeze" in argv:
         checkpoint(tmp_path / "given.pt")
         argv = [*argv, "--init", str(tmp_path / "given.pt")]
@@ -401,11 +420,18 @@ def test_every_option_goes_through_the_command_line(tmp_path, monkeypatch, argv)
     assert (steps, batch_size, lr, decay, warmup, text_lr) == (
         2, 8, 1e-5 if fine else 4e-3, 0.2, 50, 1 if fine else train_tiny.TEXT_LR)
     assert precision == (argv[1] if "--precision" in argv else "float32") and not compiled
-    assert micro_batch == (3 if "--micro-batch" in argv else None)
+    assert pieces == 2 * [3 if "--micro-batch" in argv else 8] and micro_batch == (3 if 3 in pieces else None)
     assert torch.get_float32_matmul_precision() == ("high" if "tf32" in argv else "highest")
     recomputed = any("forward" in vars(module) for module in model.modules())
     assert recomputed == ("--checkpointing" in argv)
     torch.set_float32_matmul_precision("highest")
+
+
+def test_command_line_and_function_have_the_same_defaults():
+    """What is written about the one is true of the other."""
+    options, parameters = vars(train_tiny.parse([])), inspect.signature(train).parameters
+    both = {name: p.default for name, p in parameters.items() if name in options and name not in ("data", "model")}
+    assert both == {name: options[name] for name in both} and len(both) == 8
 
 
 @pytest.mark.slow
