@@ -152,6 +152,7 @@ def test_gains_biases_and_the_scale_do_not_decay(name):
     """Section 2.5, and the text encoder's own learning rate: told by the parameters' names alone."""
     model, _ = tiny(name)
     groups = make_optimizer(model, 1e-3, 0.3).param_groups
+    assert {(group["betas"], group["eps"]) for group in groups} == {((0.9, 0.98), 1e-6)}, "Table 18, of the ViTs"
     seen = {id(p): (group["weight_decay"], group["factor"]) for group in groups for p in group["params"]}
     assert len(seen) == len(list(model.parameters())) == sum(len(group["params"]) for group in groups)
     for key, parameter in model.named_parameters():
