@@ -160,7 +160,8 @@ def kill_in_writing(folder, *moments):
 def forked(tmp_path, job, *arguments):
     """Runs this file by itself -> what it printed."""
     command = [sys.executable, __file__, job, str(tmp_path), *map(str, arguments)]
-    process = subprocess.run(command, capture_output=True, text=True)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # a process with more of them can't be forked
+    process = subprocess.run(command, capture_output=True, text=True, env=one_thread)
     assert process.returncode == 0, process.stderr
     return process.stdout
 
