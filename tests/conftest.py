@@ -1,9 +1,11 @@
 """Lets the tests import the three files from the folder above, and leaves slow tests to `pytest -m slow`."""
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models gain nothing from more, and lose much beside other work
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
