@@ -30,7 +30,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from clip_minimal import CLIP, MEAN, SHA256, STD, load, normalize, preprocess, write
+from clip_minimal import MEAN, SHA256, STD, load, normalize, preprocess, write
 
 CHECKPOINT = "runs/tiny/clip.pt"  # where train_tiny.py leaves its model
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -274,19 +274,6 @@ def encode_images(model, images, batch_size=256):
     """Normalised pixels (B, 3, R, R) -> unit features (B, E). The model must be in eval mode, as `load` returns it."""
     to = {"device": model.logit_scale.device, "memory_format": torch.channels_last}  # what convolutions are quickest in
     return torch.cat([F.normalize(model.encode_image(x.to(**to)).float(), dim=-1) for x in images.split(batch_size)])
-
-
-def flops(config, texts=77):
-    """A CLIPConfig -> operations for (one image, one text of `texts` tokens, or of the context where that is shorter):
-    matrix products and convolutions as this code writes them (see Transformer for the last block), two a multiply-add.
-    On the axis of Figures 4, 9 and 10 it is one: RN50, here 11.6e9 for an image, stands at 6.1 there."""
-    from torch.utils.flop_counter import FlopCounterMode  # imports Triton where there is one, which takes 0.1 s
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:  # shapes alone; attention as two products
-        model = CLIP(config).eval()
-        model.encode_image(torch.empty(1, 3, config.image_resolution, config.image_resolution))
-        image = counter.get_total_flops()
-        model.encode_text(torch.empty(1, min(texts, config.context_length), dtype=torch.long))
-    return image, counter.get_total_flops() - image
 
 
 def zero_shot_classifier(model, tokenizer, classnames, templates=("{}",)):

@@ -38,6 +38,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import train_tiny
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, HUGGING_FACE, SHA256, CLIPConfig, Tokenizer, contrastive_loss, load, save
+from flops import flops
 
 warnings.filterwarnings("ignore")
 ROUNDS = 7
@@ -380,16 +381,16 @@ def growth():
 
     def texts(T):
         call = partial(zeroshot.encode_texts, text_model, tokenizer, [" ".join(["cat"] * (T - 2))] * 16)
-        return T, call, 16 * zeroshot.flops(vit, T)[1]
+        return T, call, 16 * flops(vit, T)[1]
 
     def labels(N):
         names = [f"a photo of a cat {i}" for i in range(100, 100 + N)]  # all of the same length
         call = partial(zeroshot.zero_shot_classifier, text_model, tokenizer, names)
-        return N, call, N * zeroshot.flops(vit, tokenizer(names[0], pad=False).shape[1])[1]
+        return N, call, N * flops(vit, tokenizer(names[0], pad=False).shape[1])[1]
 
     def images(config, B, x=None):
         model, R = CLIP(replace(config, transformer_layers=1, vocab_size=1000)).eval(), config.image_resolution
-        model, work = zeroshot.fuse(model.to(memory_format=torch.channels_last)), zeroshot.flops(config)[0]
+        model, work = zeroshot.fuse(model.to(memory_format=torch.channels_last)), flops(config)[0]
         return x or work / 1e9, partial(zeroshot.encode_images, model, torch.randn(B, 3, R, R)), B * work
 
     curve("tokens in each of 16 texts", "ViT-B/32", (texts(T) for T in (4, 8, 16, 32, 77)))
@@ -402,7 +403,7 @@ def growth():
         smaller = [CONFIGS[tiny], *(replace(config, vision_width=D) for D in narrow)]
         curve("GFLOPs of the model, 8 images", name, (images(c, 8) for c in (*smaller, config)))
     for name in SHA256:
-        image, text = zeroshot.flops(CONFIGS[name])
+        image, text = flops(CONFIGS[name])
         print(f"{name:15} {image / 1e9:7.2f} GFLOPs for an image, {text / 1e9:6.2f} for a text of 77 tokens")
 
 
