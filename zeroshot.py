@@ -17,50 +17,45 @@ import re
 import sys
 import textwrap
 import warnings
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from clip_minimal import MEAN, SHA256, STD, load, normalize, preprocess, write
 
-CHECKPOINT = "runs/tiny/clip.pt"  # where train_tiny.py leaves its model
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 LISTINGS = ["captions.txt", "captions.csv", "captions.tsv", "captions.jsonl", "metadata.jsonl"]
 INDEX = "clip-index.npz"  # in a folder of pictures: their features
 
-# Named sets of templates. Section 3.1.4 gives the first, and the kinds of sentences for the second, which are our own:
-# quality, size and number, place and light, and what it is a picture of at all.
-TEMPLATES = {"photo": ["a photo of a {}."], "ensemble": [
-    *(f"a {how}photo of {which} {{}}." for which in ("a", "the")
-      for how in "|good |bad |sharp |blurry |bright |dark |grainy |cropped |close-up |small ".split("|")),
-    *(f"a photo of {which} {{}}." for which in (
-        "one|two|several|many|a group of|some|my|this|a small|a large|a tiny|a huge|a new|an old|the small|the large|"
-        "a clean|a dirty|a pretty|an odd|a colourful|a plain").split("|")),
-    *(f"a photo of a {{}} {where}." for where in (
-        "from above|from the side|from afar|in the distance|at night|in the sun|in the rain|in the snow|indoors|"
-        "outdoors|on a table|in the middle of the picture").split("|")),
-    *(f"a {medium} of {which} {{}}." for which in ("a", "the") for medium in (
-        "drawing|painting|sketch|cartoon|sculpture|mosaic|silhouette|pictogram|poster|rendering|toy model|"
-        "pencil drawing").split("|"))]}
+# Named sets of templates: the label alone, that of Section 3.1.4, and eighty of our own of the kinds that it tells of:
+# quality, size and number, place and light, and what it is a picture of at all. Each word stands in for the asterisk.
+HOW = "|good |bad |sharp |blurry |bright |dark |grainy |cropped |close-up |small "
+WHAT = "drawing|painting|sketch|cartoon|sculpture|mosaic|silhouette|pictogram|poster|rendering|toy model|pencil drawing"
+TEMPLATES = {"label": ["{}"], "photo": ["a photo of a {}."], "ensemble": [
+    sentence.replace("*", word) for sentence, words in {
+        "a *photo of a {}.": HOW, "a *photo of the {}.": HOW,
+        "a photo of * {}.": "one|two|several|many|a group of|some|my|this|a small|a large|a tiny|a huge|a new|an old|"
+                            "the small|the large|a clean|a dirty|a pretty|an odd|a colourful|a plain",
+        "a photo of a {} *.": "from above|from the side|from afar|in the distance|at night|in the sun|in the rain|"
+                              "in the snow|indoors|outdoors|on a table|in the middle of the picture",
+        "a * of a {}.": WHAT, "a * of the {}.": WHAT}.items() for word in words.split("|")]}
 
 # ---- Files in: pictures, and the captions that people keep with them -------------------------------------------------
 
 
 def open_image(path, head=False):
-    """A picture file -> PIL image, fully read; whatever is wrong with it becomes a one-line error that names it. With
-    `head` nothing is read but what kind of picture it is, and of what size.
-
-    Transparent places become white: `preprocess` alone, like OpenAI's code, shows the colour that lies hidden in them,
-    black more often than not, so that black drawings vanish. Of a ribbon longer than 100:1 the middle is kept."""
+    """A picture file -> PIL image, read whole, or with `head` its kind and size alone; ValueError or FileNotFoundError
+    of one line that names it. Transparent places become white: `preprocess` alone, like OpenAI's code, shows the colour
+    that lies hidden in them, mostly black, so that black drawings vanish. Of a ribbon longer than 100:1 the middle is
+    kept: resized whole, to be cropped then, it would fill the memory."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # of large pictures; huge ones raise
             if head:
@@ -70,14 +65,26 @@ def open_image(path, head=False):
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a readable picture ({error})") from None
-    w, h = image.size
-    if max(w, h) > 100 * min(w, h):  # the ends of a ribbon go: resized whole it would fill the memory, to be cropped
-        x, y = ((side // min(w, h) - 100) // 2 * min(w, h) if side > min(w, h) else 0 for side in (w, h))
-        image = image.crop((x, y, w - x, h - y))
+    short = min(image.size)
+    if max(image.size) > 100 * short:
+        x, y = (max(0, side // short - 100) // 2 * short for side in image.size)
+        image = image.crop((x, y, image.width - x, image.height - y))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image
+
+
+@contextmanager
+def reported(what="left out", problems=None):
+    """Goes on after what can't be read or written in this block, with a line that tells why, printed or in problems."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if problems is None:
+            print(f"{what}: {error}", file=sys.stderr)
+        else:
+            problems.append(str(error))
 
 
 def read_text(path):
@@ -89,7 +96,7 @@ def read_text(path):
 
 
 def read_captions(root, from_names=False):
-    """A folder -> ({image path: [caption, ...]}, [what was left out and why]). The first layout found is taken:
+    """A folder -> ({image path: [caption, ...]}, [what was left out and why]), by the first of these layouts it has:
 
     from_names       no captions but telling names: birds/red_robin_02.png is "red robin, birds"
     captions file    captions.txt, .csv or .tsv of lines image,caption or image<tab>caption, several lines an image,
@@ -104,44 +111,41 @@ def read_captions(root, from_names=False):
     images = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
     listing = next((root / name for name in LISTINGS if (root / name).is_file()), None)
 
-    def add(path, caption, where):
-        if not caption.strip():
-            problems.append(f"{where}: empty caption")
-        elif not Path(os.path.abspath(path)).is_relative_to(root):
-            problems.append(f"{where}: {path} is outside the folder")
-        elif not os.path.isfile(path):
-            problems.append(f"{where}: no image {path}")
-        else:
-            captions.setdefault(path, []).append(caption.strip())
+    def add(where, path, texts):
+        for text in texts:
+            if not text.strip():
+                problems.append(f"{where}: empty caption")
+            elif not (os.path.isfile(path) and Path(os.path.abspath(path)).is_relative_to(root)):
+                problems.append(f"{where}: no image {path}, or it is outside the folder")
+            else:
+                captions.setdefault(path, []).append(text.encode("utf-8", "replace").decode().strip())
 
     if from_names:
         for path in images:
             words = (re.sub(r"[\W\d_]+", " ", part).strip() for part in path.relative_to(root).with_suffix("").parts)
-            add(path, ", ".join(filter(None, reversed(list(words)))), path)
+            add(path, path, [", ".join(filter(None, reversed(list(words))))])
     elif listing:
         for number, line in enumerate(read_text(listing), 1):
+            where = f"{listing}, line {number}"
             if listing.suffix == ".jsonl":
                 try:
                     row = json.loads(line or "{}")
                     name, texts = (row.get(a, row.get(b, "")) for a, b in (("image", "file_name"), ("caption", "text")))
                     name, texts = str(name), [texts] if isinstance(texts, str) else [text + "" for text in texts]
                 except (ValueError, AttributeError, TypeError, RecursionError) as error:
-                    problems.append(f"{listing}, line {number}: {error}")
+                    problems.append(f"{where}: {error}")
                     continue
             else:
                 name, _, caption = line.partition("\t" if "\t" in line else ",")
                 name = re.sub(r"#\d+$", "", name.strip())  # 1000268201_693b08cb0e.jpg#0, as Flickr8k numbers captions
                 texts = [caption.strip()[1:-1].replace('""', '"') if re.fullmatch(r'\s*".*"\s*', caption) else caption]
             path = next((root / d / name for d in ("", "Images") if os.path.isfile(root / d / name)), root / name)
-            for caption in texts if name and (number, name.lower()) != (1, "image") else ():  # not blank, no header
-                add(path, caption, f"{listing}, line {number}")
+            if name and (number, name.lower()) != (1, "image"):  # not blank, no header
+                add(where, path, texts)
     else:
         for path in images:
-            try:
-                for line in read_text(path.with_suffix(".txt")):
-                    add(path, line, path.with_suffix(".txt"))
-            except (OSError, ValueError) as error:
-                problems.append(str(error))
+            with reported(problems=problems):
+                add(path.with_suffix(".txt"), path, read_text(path.with_suffix(".txt")))
     return captions, problems
 
 
@@ -153,19 +157,18 @@ class Folder:
         self.seed, self.device, self.resolution, self.memory, self.kept = seed, device, resolution, memory, {}
         self.pool = ThreadPoolExecutor()  # Pillow lets other threads run while it decodes and resizes
         captions, problems = read_captions(root, from_names)
-        for path in list(captions):
-            try:
+        self.paths, self.captions = [], []
+        for path, texts in captions.items():
+            with reported(problems=problems):
                 open_image(path, head=True)
-            except (ValueError, OSError) as error:
-                problems.append(str(error))
-                del captions[path]
-        self.paths, self.captions = list(captions), list(captions.values())
+                self.paths.append(path)
+                self.captions.append(texts)
         order = np.random.default_rng(seed).permutation(len(self.paths))
         test, self.train = np.split(order, [min(500, len(order) // 10)])
         self.test = [i for i, pixels in zip(test, self.pool.map(self.pixels, test)) if pixels is not None]
         if len(self.test) < 2:
-            raise ValueError(f"{root}: {len(self.paths)} images with captions, and at least 20 are needed; left out: "
-                             + ("; ".join(problems[:3]) or "nothing") + "; --help tells the layouts")
+            raise ValueError(f"{root}: {len(self.paths)} images with captions, and 20 are needed; README.md tells "
+                             f"the layouts; left out: {'; '.join(problems[:3]) or 'nothing'}")
         for problem in problems:
             print(f"left out: {problem}", file=sys.stderr)
         print(f"{len(self.train)} images to train on with {len(self.texts())} captions, {len(self.test)} held out, "
@@ -176,13 +179,11 @@ class Folder:
         if i in self.kept:
             return self.kept[i]
         pixels, short = None, 7 * self.resolution // 6
-        try:
+        with reported():
             image = open_image(self.paths[i]).convert("RGB")
             size = [max(short, round(short * side / min(image.size))) for side in image.size]
             pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC))  # (H, W, 3)
             self.memory -= pixels.nbytes
-        except (ValueError, OSError) as error:
-            print(f"left out: {error}", file=sys.stderr)
         if self.memory > 0:
             self.kept[i] = pixels
         return pixels
@@ -223,8 +224,8 @@ class Folder:
         kept, (images, _) = [self.captions[i] for i in self.test[:n]], self.examples(n)
         texts = sorted({caption for captions in kept for caption in captions})
         fits = torch.tensor([[text in captions for text in texts] for captions in kept])  # (n, texts)
-        return retrieval(encode_images(model, images).cpu(),
-                                  encode_texts(model, tokenizer, texts, truncate=True).cpu(), fits)
+        text_features = encode_texts(model, tokenizer, texts, truncate=True).cpu()  # (texts, E)
+        return retrieval(encode_images(model, images).cpu(), text_features, fits)
 
 
 # ---- Classifiers, from text or from labels, and how good they are ----------------------------------------------------
@@ -238,15 +239,18 @@ def check_device(name):
         raise ValueError(f"device {name!r}: {str(error).splitlines()[0]}") from None
 
 
-def progress(done, total, what):
-    """Shows how far long work has come, on the standard error output."""
-    print(f"\r{done:,} of {total:,} {what}", end="\n" * (done == total), file=sys.stderr, flush=True)
+def parts(items, size, what):
+    """Yields a list in slices; if there are several, a line where errors go shows how far the work on them has come."""
+    for done in range(size, len(items) + size, size):
+        yield items[done - size:done]
+        if len(items) > size:
+            share = f"{min(done, len(items)):,} of {len(items):,} {what}"
+            print(f"\r{share}", end="\n" * (done >= len(items)), file=sys.stderr, flush=True)
 
 
 def fuse(model):
-    """Fold each BatchNorm2d into the convolution before it, as inference allows: the same features from less work.
-
-    It changes the model in place; its state dict is no longer OpenAI's, and it can't be trained."""
+    """Fold each BatchNorm2d into the convolution before it, as inference allows: the same features from less work. In
+    place; the state dict is no longer OpenAI's, and the model can't be trained."""
     for module in list(model.modules()):
         layers = list(module.named_children())
         for (name, conv), (after, norm) in zip(layers, layers[1:]):
@@ -258,14 +262,13 @@ def fuse(model):
 
 @torch.no_grad()
 def encode_texts(model, tokenizer, texts, truncate=False, batch_size=64):
-    """One text or more -> unit features (len(texts), E). One longer than the context is a ValueError or is cut.
-
-    Texts of like length share a batch, which is cut at its longest: under the causal mask padding has no part."""
+    """One text or more -> unit features (len(texts), E). One longer than the context is a ValueError or is cut. Texts
+    of like length share a batch, which is cut at its longest: under the causal mask padding has no part."""
     tokens = tokenizer(texts, model.config.context_length, truncate, pad=False)  # (len(texts), T)
     lengths = (tokens == model.eot_token).int().argmax(dim=-1) + 1
     order = lengths.argsort()
-    parts = (tokens[part, :lengths[part[-1]]].to(model.logit_scale.device) for part in order.split(batch_size))
-    features = torch.cat([F.normalize(model.encode_text(part).float(), dim=-1) for part in parts])
+    batches = (tokens[rows, :lengths[rows[-1]]].to(model.logit_scale.device) for rows in order.split(batch_size))
+    features = torch.cat([F.normalize(model.encode_text(batch).float(), dim=-1) for batch in batches])
     return features[order.argsort()]
 
 
@@ -277,21 +280,17 @@ def encode_images(model, images, batch_size=256):
 
 
 def zero_shot_classifier(model, tokenizer, classnames, templates=("{}",)):
-    """N class names and K templates with {} in them -> weights (E, N), one unit vector for each class.
-
-    The prompt ensemble of Section 3.1.4: over the templates, the mean of the unit features, brought to unit length."""
+    """N class names and K templates with {} in them -> weights (E, N), a unit vector for each class, by the ensemble of
+    Section 3.1.4: over the templates, the mean of the unit features, brought to unit length."""
     if not classnames or not templates:
         raise ValueError("a classifier needs at least one label and one template")
-    for template in templates:
-        if "{}" not in template:
-            raise ValueError(f"template {template!r} has no {{}} to put the label in")
+    if bad := [template for template in templates if "{}" not in template]:
+        raise ValueError(f"template {bad[0]!r} has no {{}} to put the label in")
     weights, step = [], max(1, 4096 // len(templates))  # so many classes at a time, or memory would grow with them
-    for i in range(0, len(classnames), step):
-        prompts = [template.replace("{}", name) for name in classnames[i:i + step] for template in templates]
+    for names in parts(classnames, step, "labels encoded"):
+        prompts = [template.replace("{}", name) for name in names for template in templates]
         features = encode_texts(model, tokenizer, prompts).unflatten(0, (-1, len(templates)))  # (step, K, E)
         weights.append(F.normalize(features.mean(dim=1), dim=-1))  # (step, E)
-        if len(classnames) > step:
-            progress(min(i + step, len(classnames)), len(classnames), "labels encoded")
     return torch.cat(weights).T  # (E, N)
 
 
@@ -354,10 +353,9 @@ def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
     for way, s, fits in (("image to text", scores, relevant), ("text to image", scores.T, relevant.T)):
         order, items = s.argsort(dim=-1, descending=True), s.shape[1]
         for k in (k for k in ks if k < items):
-            miss = torch.ones(len(s), device=s.device)  # the probability that k random items hold no relevant one
-            for j in range(k):
-                miss *= (1 - fits.sum(dim=-1) / (items - j)).clamp(min=0)
             hit = fits.gather(1, order[:, :k]).any(dim=-1)
+            left = items - torch.arange(k, device=s.device)  # (k,), to draw from at each of k random draws
+            miss = (1 - fits.sum(dim=-1, keepdim=True) / left).clamp(min=0).prod(dim=-1)  # none draws a relevant one
             results[f"{way} R@{k}"] = hit.float().mean().item(), 1 - miss.mean().item()
     return results
 
@@ -365,12 +363,11 @@ def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
 # ---- Image search ----------------------------------------------------------------------------------------------------
 
 
-def index(model, folder, without=(), batch_size=64):
+def index(model, folder, without=Path(), batch_size=64):
     """A folder of pictures, with all folders in it -> (their paths, unit features (B, E) on the CPU).
-
-    Features are kept in INDEX in the folder, if it can be written, an interruption included; only what is new, has
-    changed or was encoded by another model is encoded. What can't be read is left out with a line that says so, files
-    in `without` (resolved paths) without one."""
+    Features are kept in INDEX in the folder, if it can be written, also when interrupted; only what is new, has changed
+    or was encoded by another model is encoded. What can't be read is left out with a line that says so, `without` (a
+    resolved path) without one. FileNotFoundError for no folder, ValueError for one without pictures."""
     folder, R, known = Path(folder), model.config.image_resolution, {}
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
@@ -378,47 +375,36 @@ def index(model, folder, without=(), batch_size=64):
     try:
         with np.load(folder / INDEX) as old:
             if np.allclose(old["blank"], blank, atol=1e-4):
-                known = dict(zip(old["names"].tolist(), zip(old["stamps"].tolist(), old["features"])))
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        pass  # there is none yet, or a damaged one, or one of a model with another E
-    names = {path.name for path in without}  # to resolve every path would take longer than all the rest
+                known = dict(zip(zip(old["names"].tolist(), old["stamps"].tolist()), old["features"]))
+    except Exception:  # whatever a damaged file makes its readers raise
+        pass  # there is none yet, or one of a model with another E
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()
-                   and (path.name not in names or path.resolve() not in without))
-    stats = {str(path.relative_to(folder)): path.stat() for path in paths}
-    stamps = {name: f"{stat.st_size} {stat.st_mtime_ns}" for name, stat in stats.items()}
-    if not stamps:
-        raise ValueError(f"{folder}: no pictures in this folder ({', '.join(sorted(PICTURES))})")
-    entries = {name: known[name] for name in stamps if known.get(name, [None])[0] == stamps[name]}
-    new = [name for name in stamps if name not in entries]
-
-    def pixels(name):
-        try:
-            return preprocess(open_image(folder / name), R)
-        except (ValueError, OSError) as error:
-            print(f"left out: {error}", file=sys.stderr)
-            return torch.full((3, R, R), math.nan)
-
+                   and (path.name != without.name or path.resolve() != without))  # to resolve all would take longest
+    stats = [path.stat() for path in paths]
+    keys = [(str(path.relative_to(folder)), f"{stat.st_size} {stat.st_mtime_ns}") for path, stat in zip(paths, stats)]
+    new = [key for key in keys if key not in known]
     try:
-        for i in range(0, len(new), batch_size):
-            batch = new[i:i + batch_size]
-            features = encode_images(model, torch.stack([pixels(name) for name in batch])).cpu().numpy()
-            entries |= {name: (stamps[name], feature) for name, feature in zip(batch, features)}
-            progress(i + len(batch), len(new), "pictures encoded")
+        for batch in parts(new, batch_size, "pictures encoded"):
+            pixels = torch.full((len(batch), 3, R, R), math.nan)
+            for place, (name, _) in zip(pixels, batch):
+                with reported():
+                    place[:] = preprocess(open_image(folder / name), R)
+            known |= zip(batch, encode_images(model, pixels).cpu().numpy())
     finally:
+        entries = {key: known[key] for key in keys if key in known}
         if new and entries:
-            times, rows = zip(*entries.values())
-            try:
-                write(folder / INDEX, partial(np.savez, blank=blank, names=[*entries], stamps=times, features=rows))
-            except OSError as error:  # a folder that can only be read is searched all the same
-                print(f"index not kept: {error}", file=sys.stderr)
-    features = torch.from_numpy(np.stack([entries[name][1] for name in stamps]))  # (B, E)
+            names, stamps = zip(*entries)
+            contents = {"blank": blank, "names": names, "stamps": stamps, "features": list(entries.values())}
+            with reported("index not kept"):  # a folder that can only be read is searched all the same
+                write(folder / INDEX, lambda file: np.savez(file, **contents))
+    features = torch.from_numpy(np.array([*entries.values()]).reshape(-1, blank.shape[1]))  # (B, E)
     readable = features.isfinite().all(dim=-1)
     if not readable.any():
-        raise ValueError(f"{folder}: none of its pictures can be read")
+        raise ValueError(f"{folder}: no pictures in this folder that can be read ({', '.join(sorted(PICTURES))})")
     return [path for path, good in zip(paths, readable.tolist()) if good], features[readable]
 
 
-def search(model, tokenizer, folder, text=None, like=None, top=9, without=()):
+def search(model, tokenizer, folder, text=None, like=None, top=9, without=Path()):
     """The pictures of a folder that best fit a text, or a picture file -> [(path, cosine), ...], the best first."""
     if (text is None) == (like is None):
         raise ValueError("search for a text or for what is like a picture, one of the two")
@@ -444,33 +430,30 @@ def draw_sheet(pictures, captions, columns=8):
     """A contact sheet: pictures (anything that imshow takes) above their captions."""
     rows = -(-len(captions) // columns)
     figure = Figure(figsize=(1.6 * columns, 2.05 * rows))
-    for i, (picture, caption) in enumerate(zip(pictures, captions), 1):
+    for i, (picture, text) in enumerate(zip(pictures, captions), 1):
         axis = figure.add_subplot(rows, columns, i)
         axis.axis("off")
         axis.imshow(picture, interpolation="nearest")
-        caption = caption.encode("utf-8", "replace").decode()  # of a file name that is no UTF-8
-        axis.set_title("\n".join(textwrap.wrap(caption, 25)[:4]), fontsize=7, y=-0.04, va="top", pad=0,
-                       parse_math=False)
+        axis.set_title("\n".join(textwrap.wrap(text, 25)[:4]), fontsize=7, y=-0.04, va="top", pad=0, parse_math=False)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.3 / rows, wspace=0.06, hspace=0.38)
     return figure
 
 
 def draw_probabilities(pictures, titles, labels, probabilities, top=5):
     """Each picture beside the bars of its most probable labels, as in Figure 21."""
-    columns = min(3, len(pictures))
-    rows, top = -(-len(pictures) // columns), min(top, len(labels))
+    columns, top = min(3, len(pictures)), min(top, len(labels))
+    rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(5 * columns, 2.2 * rows), layout="constrained")
-    axes = figure.subplots(rows, 2 * columns, squeeze=False, gridspec_kw={"width_ratios": [1, 1.2] * columns})
+    axes = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 1.2] * columns)
     for axis in axes.flat:
         axis.axis("off")
-    for i, (picture, title, row) in enumerate(zip(pictures, titles, probabilities)):
-        left, right = axes.flat[2 * i:2 * i + 2]
+    for (left, right), picture, title, row in zip(axes.reshape(-1, 2), pictures, titles, probabilities):
         left.imshow(picture)
-        left.set_title(title.encode("utf-8", "replace").decode(), fontsize=8, parse_math=False)
+        left.set_title(title, fontsize=8, parse_math=False)
         values, order = row.topk(top)
         right.barh(range(top), values.tolist(), color=["#E69F00"] + ["#BBBBBB"] * (top - 1))
-        for y, (value, j) in enumerate(zip(values.tolist(), order.tolist())):
-            right.text(0.02, y, f"{labels[j]}  {value:.1%}", va="center", fontsize=9, parse_math=False)
+        for y, i in enumerate(order):
+            right.text(0.02, y, f"{labels[i]}  {row[i]:.1%}", va="center", fontsize=9, parse_math=False)
         right.set(xlim=(0, 1), ylim=(max(top, 3) - 0.5, -0.5))
     return figure
 
@@ -479,8 +462,7 @@ def draw_similarity(model, tokenizer, images, captions):
     """Cosine similarities of N captions with their N images: Figure 1 (1) as trained, true pairs on the diagonal."""
     cosines = (encode_texts(model, tokenizer, captions) @ encode_images(model, images).T).cpu().numpy()  # (N, N)
     n, middle = len(captions), (cosines.min() + cosines.max()) / 2
-    figure = Figure(figsize=(0.62 * n + 4.2, 0.62 * n + 0.9))
-    axis = figure.add_subplot()
+    axis = Figure(figsize=(0.62 * n + 4.2, 0.62 * n + 0.9)).add_subplot()
     shown = axis.imshow(cosines, cmap="viridis", extent=(0, n, n, 0))
     for (i, j), cosine in np.ndenumerate(cosines):
         axis.text(j + 0.5, i + 0.5, f"{cosine:.2f}".replace("0.", "."), ha="center", va="center", fontsize=7,
@@ -488,11 +470,11 @@ def draw_similarity(model, tokenizer, images, captions):
     for j, image in enumerate(levels(images)):
         axis.imshow(image, extent=(j + 0.04, j + 0.96, -0.04, -0.96))
     axis.set(xlim=(0, n), ylim=(n, -1), xticks=[])
-    axis.set_yticks(np.arange(n) + 0.5, ["\n".join(textwrap.wrap(caption, 44)[:2]) for caption in captions], fontsize=8,
-                    parse_math=False)
+    names = ["\n".join(textwrap.wrap(caption, 44)[:2]) for caption in captions]
+    axis.set_yticks(np.arange(n) + 0.5, names, fontsize=8, parse_math=False)
     axis.tick_params(length=0)
-    figure.colorbar(shown, ax=axis, label="cosine similarity", shrink=0.8, pad=0.02)
-    return figure
+    axis.figure.colorbar(shown, ax=axis, label="cosine similarity", shrink=0.8, pad=0.02)
+    return axis.figure
 
 
 def draw_curves(history, batch_size, results):
@@ -517,8 +499,11 @@ def draw_curves(history, batch_size, results):
 # ---- Command line ----------------------------------------------------------------------------------------------------
 
 
-def parse(argv):
-    """The command line's options; `search` as the first word makes it another command."""
+def main(argv=None):
+    """The command line; `search` as its first word makes another. Exit status 2 and one line for what can't be done."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # file names that are no UTF-8
+    argv = sys.argv[1:] if argv is None else argv
     searching = argv[:1] == ["search"]
     parser = argparse.ArgumentParser(prog="zeroshot.py search" if searching else "zeroshot.py",
                                      description=__doc__.split("\n\nLetters")[0],
@@ -529,33 +514,23 @@ def parse(argv):
         add("text", nargs="?", metavar="TEXT", help="what to look for")
         add("--like", metavar="IMAGE", help="look for what is like this picture instead")
         add("--top", type=int, default=9, metavar="N", help="how many to show (default: %(default)s)")
-        add("--plot", default="search.png", metavar="PNG", help="contact sheet of them; not searched itself "
-            "(default: %(default)s)")
+        add("--plot", default="search.png", metavar="PNG", help="a contact sheet of them (default: %(default)s)")
     else:
         add("images", nargs="+", metavar="IMAGE", help="picture files")
         add("--labels", nargs="+", required=True, metavar="TEXT", help="what the picture may show")
-        add("--templates", metavar="SET", help=f"{', '.join(TEMPLATES)}, or a file with a sentence on each line, {{}} "
-            "where the label goes; features are averaged over them (default: the label alone)")
-        add("--plot", nargs="?", const="zeroshot.png", metavar="PNG",
-            help="draw each picture with its bars into this file (default: zeroshot.png)")
-    add("--model", "--weights", default=CHECKPOINT, metavar="CKPT",
+        add("--templates", default="label", metavar="SET", help=f"{', '.join(TEMPLATES)}, or a file with a sentence "
+            "on each line, {} where the label goes; features are averaged over them (default: %(default)s)")
+        add("--plot", nargs="?", const="zeroshot.png", metavar="PNG", help="draw them with bars (default: %(const)s)")
+    add("--model", "--weights", default="runs/tiny/clip.pt", metavar="CKPT",
         help=f"a checkpoint, a Hugging Face folder, or one of {', '.join(SHA256)} (default: %(default)s)")
     add("--gelu", choices=["gelu", "quick_gelu"], help="what the model was trained with (default: as its files tell)")
     add("--json", action="store_true", help="print JSON instead of text")
     add("--device", default="cpu", help="where to compute (default: %(default)s)")
-    parser.set_defaults(run=run_search if searching else run_labels)
-    return parser.parse_args(argv[searching:])
-
-
-def main(argv=None):
-    """The command line. Exit status 2 and one line for what can't be done."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # file names that are no UTF-8
-    args = parse(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(argv[searching:])
     try:
         check_device(args.device)
         model, tokenizer = load(args.model, args.device, args.gelu and args.gelu == "quick_gelu")
-        return args.run(args, fuse(model), tokenizer)
+        return (run_search if searching else run_labels)(args, fuse(model), tokenizer)
     except (ValueError, OSError) as error:
         print(f"zeroshot.py: {error}", file=sys.stderr)
         return 2
@@ -564,33 +539,22 @@ def main(argv=None):
         return 130
 
 
-def thumbnail(picture):
-    """PIL image, shrunk in place -> RGB image of at most 400 x 400 pixels."""
-    picture.thumbnail((400, 400))
-    return picture.convert("RGB")
-
-
 def run_labels(args, model, tokenizer):
     """Probabilities of labels. A bad picture is reported and the others are still classified."""
-    labels, templates = list(dict.fromkeys(args.labels)), TEMPLATES.get(args.templates, ["{}"])
-    if args.templates and args.templates not in TEMPLATES:
-        templates = [line.strip() for line in read_text(args.templates) if line.strip()]
+    labels, R = list(dict.fromkeys(args.labels)), model.config.image_resolution
+    templates = TEMPLATES.get(args.templates) or [line for line in map(str.strip, read_text(args.templates)) if line]
     weights = zero_shot_classifier(model, tokenizer, labels, templates)
-    good, pictures, pixels, status = [], [], [], 0
-    for path in (path for name in args.images  # Windows leaves the * to us
-                 for path in ([name] if os.path.exists(name) else sorted(glob.glob(name)) or [name])):
-        try:
+    paths = [path for name in args.images  # Windows leaves the * to us
+             for path in ([name] if os.path.exists(name) else sorted(glob.glob(name)) or [name])]
+    seen = []
+    for path in paths:
+        with reported():
             picture = open_image(path)
-            pixels.append(preprocess(picture, model.config.image_resolution))
-        except (ValueError, OSError) as error:
-            print(f"zeroshot.py: {error}", file=sys.stderr)
-            status = 2
-            continue
-        good.append(path)
-        if args.plot:
-            pictures.append(thumbnail(picture))
-    if not good:
-        return status
+            shown = args.plot and ImageOps.contain(picture.convert("RGB"), (400, 400))
+            seen.append((path, preprocess(picture, R), shown))
+    if not seen:
+        return 2
+    good, pixels, pictures = zip(*seen)
     probabilities = classify(model, encode_images(model, torch.stack(pixels)), weights).cpu()  # (B, N)
     if args.json:
         print(json.dumps([{"image": path, "probabilities": dict(zip(labels, row.tolist()))}
@@ -601,24 +565,22 @@ def run_labels(args, model, tokenizer):
             for value, i in zip(*row.sort(descending=True)):
                 print(f"  {value:6.1%}  {labels[i]}")
     if args.plot:
-        titles = [Path(path).name for path in good]
+        titles = [os.fsencode(Path(path).name).decode("utf-8", "replace") for path in good]
         draw_probabilities(pictures, titles, labels, probabilities).savefig(args.plot, dpi=150)
         print(f"drawn into {args.plot}", file=sys.stderr)
-    return status
+    return 0 if len(seen) == len(paths) else 2
 
 
 def run_search(args, model, tokenizer):
     """The pictures of a folder that fit best, as lines or JSON and as a contact sheet."""
     if args.top < 1:
         raise ValueError(f"--top {args.top}: at least one")
-    found = search(model, tokenizer, args.folder, args.text, args.like, args.top, [Path(args.plot).resolve()])
-    if args.json:
-        print(json.dumps([{"image": str(path), "cosine": score} for path, score in found], indent=1))
-    else:
-        for path, score in found:
-            print(f"{score:6.3f}  {path}")
-    pictures = [thumbnail(open_image(path)) for path, _ in found]
-    captions = [f"{score:.3f}  {path.name}" for path, score in found]
+    found = search(model, tokenizer, args.folder, args.text, args.like, args.top, Path(args.plot).resolve())
+    rows = [{"image": str(path), "cosine": score} for path, score in found]
+    lines = [f"{score:6.3f}  {path}" for path, score in found]
+    print(json.dumps(rows, indent=1) if args.json else "\n".join(lines))
+    pictures = [ImageOps.contain(open_image(path).convert("RGB"), (400, 400)) for path, _ in found]
+    captions = [f"{score:.3f}  {os.fsencode(path.name).decode('utf-8', 'replace')}" for path, score in found]
     draw_sheet(pictures, captions, columns=min(5, len(found))).savefig(args.plot, dpi=150)
     print(f"drawn into {args.plot}", file=sys.stderr)
     return 0
