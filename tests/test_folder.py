@@ -49,7 +49,8 @@ def test_captions_file(root, name, text):
 @pytest.mark.parametrize("name", ["captions.jsonl", "metadata.jsonl"])
 def test_json_lines(root, name):
     """Both names of either field, one caption or several, what else a line holds, blank lines."""
-    rows = [{"image": "picture_00.png", "caption": "a dog, running"}, {"file_name": "picture_01.png", "text": "ein Bär"},
+    rows = [{"image": "picture_00.png", "caption": "a dog, running"},
+            {"file_name": "picture_01.png", "text": "ein Bär"},
             {"caption": ["a brown dog"], "file_name": "picture_00.png", "width": 3}]
     (root / name).write_text("\n\n".join(json.dumps(row) for row in rows) + "\n\n")
     captions, problems = read_captions(root)
