@@ -185,7 +185,8 @@ def test_attention_module_equals_pytorchs_and_the_formula(causal):
 @pytest.mark.parametrize("mkl", [True, False])
 def test_linear_is_a_matrix_product(mkl):
     """As a convolution too: values and gradients of x @ W.T + b in float64, tokens one after the other in memory."""
-    x, weight, bias = (torch.randn(*shape, dtype=torch.double, requires_grad=True) for shape in ((17, 5, 8), (6, 8), (6,)))
+    shapes = (17, 5, 8), (6, 8), (6,)
+    x, weight, bias = (torch.randn(*shape, dtype=torch.double, requires_grad=True) for shape in shapes)
     y = linear(x, weight, bias, mkl)
     expected = torch.einsum("btd,od->bto", x, weight) + bias
     torch.testing.assert_close(y, expected)
