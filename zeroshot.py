@@ -17,6 +17,7 @@ import re
 import sys
 import textwrap
 import warnings
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,8 +116,10 @@ def read_captions(root, from_names=False):
         for text in texts:
             if not text.strip():
                 problems.append(f"{where}: empty caption")
-            elif not (os.path.isfile(path) and Path(os.path.abspath(path)).is_relative_to(root)):
-                problems.append(f"{where}: no image {path}, or it is outside the folder")
+            elif not Path(os.path.abspath(path)).is_relative_to(root):
+                problems.append(f"{where}: {path} is outside the folder")
+            elif not os.path.isfile(path):
+                problems.append(f"{where}: no image {path}")
             else:
                 captions.setdefault(path, []).append(text.encode("utf-8", "replace").decode().strip())
 
@@ -194,7 +197,8 @@ class Folder:
         for pixels, place in zip(pictures, places):
             y, x = (place * (np.array(pixels.shape[:2]) - R + 1)).astype(int)
             squares.append(pixels[y:y + R, x:x + R])
-        return normalize(torch.from_numpy(np.stack(squares)).to(self.device).permute(0, 3, 1, 2) / 255)
+        squares = torch.from_numpy(np.stack(squares)).to(self.device).permute(0, 3, 1, 2)  # (n, 3, R, R), bytes
+        return normalize(squares / 255)
 
     def batch(self, step, n, share=slice(None)):
         """As World.batch; each epoch is a permutation. A random square of each image and one of its captions; for an
@@ -376,8 +380,8 @@ def index(model, folder, without=Path(), batch_size=64):
         with np.load(folder / INDEX) as old:
             if np.allclose(old["blank"], blank, atol=1e-4):
                 known = dict(zip(zip(old["names"].tolist(), old["stamps"].tolist()), old["features"]))
-    except Exception:  # whatever a damaged file makes its readers raise
-        pass  # there is none yet, or one of a model with another E
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        pass  # there is none yet, or a damaged one, or one of a model with another E
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()
                    and (path.name != without.name or path.resolve() != without))  # to resolve all would take longest
     stats = [path.stat() for path in paths]

@@ -1,4 +1,4 @@
-"""The evaluation datasets: what a label says is what its picture shows, checked by measuring pictures and by formulas."""
+"""The evaluation datasets: a label says what its picture shows, checked by measuring pictures and by formulas."""
 import importlib.util
 import math
 import sys
