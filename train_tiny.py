@@ -207,9 +207,9 @@ class World:
         """Captions for the tokenizer to learn from."""
         return self.captions(self.scenes(self.rng(2), 10_000), self.rng(2, 1))
 
-    def examples(self, n):
-        """Held-out pairs to look at -> normalised images (n, 3, R, R), n full captions, all different."""
-        scenes = self.scenes(self.rng(1, 6), n, held_out=True)
+    def examples(self, n, kind=None):
+        """Held-out pairs to look at -> normalised images (n, 3, R, R), n full captions."""
+        scenes = self.scenes(self.rng(1, 6), n, kind, held_out=True)
         return normalize(self.draw(scenes)), self.captions(scenes, self.rng(1, 7), EVERYTHING)
 
     def evaluate(self, model, tokenizer, n=2000):
@@ -385,7 +385,7 @@ def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_de
 def demo(out, device):
     """Freshly drawn held-out scenes against every "a <colour> <object>": prints and draws the five most probable."""
     model, tokenizer = load(out / "clip.pt", device)
-    images, captions = World(int(time.time()), device, model.config.image_resolution).examples(9)
+    images, captions = World(int(time.time()), device, model.config.image_resolution).examples(9, "single")
     labels = [article(f"{colour} {name}") for colour in COLOURS for name in OBJECTS]
     weights = zeroshot.zero_shot_classifier(model, tokenizer, labels)
     probabilities = zeroshot.classify(model, zeroshot.encode_images(model, images), weights).cpu()

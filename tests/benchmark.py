@@ -426,7 +426,7 @@ def draw_growth(path):
         else:
             axis.xaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter("{x:,.0f}")
+        axis.yaxis.set_major_formatter("{x:,g}")
         axis.minorticks_off()
         axis.grid(color="#DDDDDD", lw=0.6)
     legend.axis("off")

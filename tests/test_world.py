@@ -191,3 +191,10 @@ def test_examples_are_true_pairs_of_held_out_scenes(world):
     images, captions = world.examples(12)
     assert images.shape == (12, 3, 48, 48) and len(set(captions)) == 12
     assert all(world.held_out[name, colour] for caption in captions for colour, name in nouns(caption))
+
+
+def test_examples_of_one_kind_say_nothing_of_the_others(world):
+    """As --demo needs them, whose labels are "a <colour> <object>"."""
+    others = re.compile(rf"\b({'|'.join([*PLACES, *COUNTS, *RELATIONS])})\b")
+    _, captions = world.examples(60, "single")
+    assert not any(map(others.search, captions)) and all(len(nouns(caption)) == 1 for caption in captions)
