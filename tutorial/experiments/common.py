@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, Tokenizer, load, save, write
 from tasks import TASKS, examples
-from train_tiny import World, train
+from train_tiny import TEXT_LR, World, learning_rate, make_optimizer, train
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"  # Okabe and Ito's, told apart by all eyes
 SHOTS = [1, 2, 4, 8, 16]
@@ -58,6 +58,33 @@ class Lab:
             save(path, model, tokenizer)
         model, tokenizer = load(path)
         return zeroshot.fuse(model), tokenizer
+
+    def trained(self, key, module, train):
+        """A module with the weights that train(module) gives it, or gave it when this key was first asked for."""
+        path = self.cache / f"{key}-{self.budget:g}.pt"
+        if path.exists():
+            module.load_state_dict(torch.load(path, weights_only=True))
+        else:
+            self.cache.mkdir(parents=True, exist_ok=True)
+            train(module)
+            write(path, lambda file: torch.save(module.state_dict(), file))
+        return module.eval()
+
+
+def fit(module, loss, steps, lr=4e-3, text_lr=TEXT_LR, every=100):
+    """Minimise loss(step), a scalar, with the optimizer and the schedule of train_tiny.train: of parameters whose names
+    do not begin with "visual" the rate is text_lr times lr."""
+    optimizer, warmup = make_optimizer(module, lr, 0.1, text_lr), min(50, steps // 10)
+    module.train()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = group["factor"] * learning_rate(step, steps, lr, warmup)
+        optimizer.zero_grad()
+        value = loss(step)
+        value.backward()
+        optimizer.step()
+        if (step + 1) % every == 0:
+            print(f"  step {step + 1:5d}/{steps}  loss {value.item():.3f}", flush=True)
 
 
 def zero_shot(model, tokenizer, name, images, labels, templates=None, classes=None):

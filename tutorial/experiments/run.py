@@ -42,7 +42,7 @@ def machine():
 def run(name, lab, out):
     """Measure, write the table, draw the figure; the log gets the time. What stands in the log is not done again."""
     log = out / f"{name}.log"
-    if log.exists() and f"budget {lab.budget:g}," in log.read_text():
+    if log.exists() and log.read_text().startswith(f"budget {lab.budget:g}, seeds {list(lab.seeds)},"):
         print(f"{name}: done already; delete {log} to do it again")
         return
     experiment, start = importlib.import_module(name), time.time()
@@ -64,6 +64,7 @@ def main(argv=None):
     add("--all", action="store_true", help="run all of them")
     add("--list", action="store_true", help="say what there is, and stop")
     add("--budget", type=float, default=1, help="share of steps and images (default: %(default)s, all)")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="of the models (default: 0 1 2)")
     add("--out", type=Path, default=ROOT / "tutorial/results", metavar="DIR", help="default: %(default)s")
     add("--cache", type=Path, default=ROOT / "runs/experiments", metavar="DIR", help="default: %(default)s")
     args = parser.parse_args(argv)
@@ -79,7 +80,7 @@ def main(argv=None):
         parser.error(f"--budget {args.budget}: above 0, at most 1")
     args.out.mkdir(parents=True, exist_ok=True)
     for done, name in enumerate(names, 1):
-        run(name, Lab(args.cache, args.budget), args.out)
+        run(name, Lab(args.cache, args.budget, tuple(args.seeds)), args.out)
         print(f"{done} of {len(names)} experiments", flush=True)
     return 0
 
