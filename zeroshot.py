@@ -28,7 +28,6 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from clip_minimal import MEAN, SHA256, STD, load, normalize, preprocess, write
 
@@ -68,8 +67,7 @@ def open_image(path, head=False):
         raise ValueError(f"{path}: not a readable picture ({error})") from None
     short = min(image.size)
     if max(image.size) > 100 * short:
-        x, y = (max(0, side // short - 100) // 2 * short for side in image.size)
-        image = image.crop((x, y, image.width - x, image.height - y))
+        image = ImageOps.crop(image, tuple(max(0, side // short - 100) // 2 * short for side in image.size))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -183,9 +181,7 @@ class Folder:
             return self.kept[i]
         pixels, short = None, 7 * self.resolution // 6
         with reported():
-            image = open_image(self.paths[i]).convert("RGB")
-            size = [max(short, round(short * side / min(image.size))) for side in image.size]
-            pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC))  # (H, W, 3)
+            pixels = np.asarray(ImageOps.cover(open_image(self.paths[i]).convert("RGB"), (short, short)))  # (H, W, 3)
             self.memory -= pixels.nbytes
         if self.memory > 0:
             self.kept[i] = pixels
@@ -259,7 +255,7 @@ def fuse(model):
         layers = list(module.named_children())
         for (name, conv), (after, norm) in zip(layers, layers[1:]):
             if isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, name, nn.utils.fuse_conv_bn_eval(conv, norm))
                 setattr(module, after, nn.Identity())
     return model
 
@@ -426,8 +422,7 @@ def search(model, tokenizer, folder, text=None, like=None, top=9, without=Path()
 
 def levels(images):
     """Normalised (B, 3, R, R) -> (B, R, R, 3) from 0 to 1, as imshow takes it."""
-    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)  # (3, 1, 1)
-    return (images.cpu() * std + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy()  # (B, R, R, 3)
+    return (images.cpu().permute(0, 2, 3, 1) * torch.tensor(STD) + torch.tensor(MEAN)).clamp(0, 1).numpy()
 
 
 def draw_sheet(pictures, captions, columns=8):
