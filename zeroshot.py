@@ -75,15 +75,12 @@ def open_image(path, head=False):
 
 
 @contextmanager
-def reported(what="left out", problems=None):
-    """Goes on after what can't be read or written in this block, with a line that tells why, printed or in problems."""
+def reported(what="left out", tell=lambda line: print(line, file=sys.stderr), errors=(ValueError, OSError)):
+    """Goes on after what can't be read or written in this block, with a line that tells why."""
     try:
         yield
-    except (ValueError, OSError) as error:
-        if problems is None:
-            print(f"{what}: {error}", file=sys.stderr)
-        else:
-            problems.append(str(error))
+    except errors as error:
+        tell(f"{what}: {error}")
 
 
 def read_text(path):
@@ -95,57 +92,55 @@ def read_text(path):
 
 
 def read_captions(root, from_names=False):
-    """A folder -> ({image path: [caption, ...]}, [what was left out and why]), by the first of these layouts it has:
+    """A folder -> ({image path: [caption, ...]}, [what was left out and why]), by the first of these layouts it has.
+    FileNotFoundError where there is no such folder, ValueError where the captions file is not UTF-8.
 
     from_names       no captions but telling names: birds/red_robin_02.png is "red robin, birds"
     captions file    captions.txt, .csv or .tsv of lines image,caption or image<tab>caption, several lines an image,
                      names relative to the folder or to Images/ in it (Flickr8k); one with a comma needs the tab
     JSON lines       captions.jsonl or metadata.jsonl of {"image" or "file_name": ..., "caption" or "text": one or more}
-    side-car files   photo.txt beside photo.jpg, each line a caption
-
-    FileNotFoundError where there is no such folder, ValueError where the captions file is not UTF-8."""
+    side-car files   photo.txt beside photo.jpg, each line a caption"""
     root, captions, problems = Path(root).resolve(), {}, []
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder")
     images = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
     listing = next((root / name for name in LISTINGS if (root / name).is_file()), None)
 
-    def add(where, path, texts):
+    def add(where, name, texts):
+        path = next((root / d / name for d in ("", "Images") if os.path.isfile(root / d / name)), root / name)
         for text in texts:
             if not text.strip():
                 problems.append(f"{where}: empty caption")
             elif not Path(os.path.abspath(path)).is_relative_to(root):
                 problems.append(f"{where}: {path} is outside the folder")
-            elif not os.path.isfile(path):
-                problems.append(f"{where}: no image {path}")
             else:
-                captions.setdefault(path, []).append(text.encode("utf-8", "replace").decode().strip())
+                with reported(f"{where}: no image", problems.append):
+                    if path not in captions:
+                        open_image(path, head=True)
+                    captions.setdefault(path, []).append(text.encode("utf-8", "replace").decode().strip())
 
     if from_names:
         for path in images:
-            words = (re.sub(r"[\W\d_]+", " ", part).strip() for part in path.relative_to(root).with_suffix("").parts)
-            add(path, path, [", ".join(filter(None, reversed(list(words))))])
+            words = [" ".join(re.findall(r"[^\W\d_]+", part)) for part in path.relative_to(root).with_suffix("").parts]
+            add(path, path, [", ".join(filter(None, reversed(words)))])
     elif listing:
         for number, line in enumerate(read_text(listing), 1):
             where = f"{listing}, line {number}"
+            if not line.strip() or number == 1 and re.match(r"\s*image\s*[,\t]", line, re.IGNORECASE):
+                continue  # blank, or the header
             if listing.suffix == ".jsonl":
-                try:
-                    row = json.loads(line or "{}")
-                    name, texts = (row.get(a, row.get(b, "")) for a, b in (("image", "file_name"), ("caption", "text")))
-                    name, texts = str(name), [texts] if isinstance(texts, str) else [text + "" for text in texts]
-                except (ValueError, AttributeError, TypeError, RecursionError) as error:
-                    problems.append(f"{where}: {error}")
-                    continue
+                with reported(where, problems.append, (ValueError, TypeError, RecursionError)):
+                    row = {"file_name": "", "text": ""} | json.loads(line)
+                    texts = row.get("caption", row["text"])
+                    texts = [texts] if isinstance(texts, str) else [text + "" for text in texts]
+                    add(where, str(row.get("image", row["file_name"])), texts)
             else:
-                name, _, caption = line.partition("\t" if "\t" in line else ",")
-                name = re.sub(r"#\d+$", "", name.strip())  # 1000268201_693b08cb0e.jpg#0, as Flickr8k numbers captions
-                texts = [caption.strip()[1:-1].replace('""', '"') if re.fullmatch(r'\s*".*"\s*', caption) else caption]
-            path = next((root / d / name for d in ("", "Images") if os.path.isfile(root / d / name)), root / name)
-            if name and (number, name.lower()) != (1, "image"):  # not blank, no header
-                add(where, path, texts)
+                name, _, text = map(str.strip, line.partition("\t" if "\t" in line else ","))
+                text = text[1:-1].replace('""', '"') if re.fullmatch('".*"', text) else text
+                add(where, re.sub(r"#\d+$", "", name), [text])  # 1000268201_693b08cb0e.jpg#0, as Flickr8k numbers them
     else:
         for path in images:
-            with reported(problems=problems):
+            with reported(path, problems.append):
                 add(path.with_suffix(".txt"), path, read_text(path.with_suffix(".txt")))
     return captions, problems
 
@@ -158,12 +153,7 @@ class Folder:
         self.seed, self.device, self.resolution, self.memory, self.kept = seed, device, resolution, memory, {}
         self.pool = ThreadPoolExecutor()  # Pillow lets other threads run while it decodes and resizes
         captions, problems = read_captions(root, from_names)
-        self.paths, self.captions = [], []
-        for path, texts in captions.items():
-            with reported(problems=problems):
-                open_image(path, head=True)
-                self.paths.append(path)
-                self.captions.append(texts)
+        self.paths, self.captions = list(captions), list(captions.values())
         order = np.random.default_rng(seed).permutation(len(self.paths))
         test, self.train = np.split(order, [min(500, len(order) // 10)])
         self.test = [i for i, pixels in zip(test, self.pool.map(self.pixels, test)) if pixels is not None]
