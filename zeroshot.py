@@ -19,7 +19,7 @@ import textwrap
 import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -179,16 +179,13 @@ class Folder:
 
     def crop(self, pictures, places):
         """Pictures (H, W, 3) -> normalised (n, 3, R, R): a square of each (Section 2.4), places (n, 2) from 0 to 1."""
-        R, squares = self.resolution, []
-        for pixels, place in zip(pictures, places):
-            y, x = (place * (np.array(pixels.shape[:2]) - R + 1)).astype(int)
-            squares.append(pixels[y:y + R, x:x + R])
-        squares = torch.from_numpy(np.stack(squares)).to(self.device).permute(0, 3, 1, 2)  # (n, 3, R, R), bytes
-        return normalize(squares / 255)
+        R, sides = self.resolution, np.array([pixels.shape[:2] for pixels in pictures])  # (n, 2)
+        corners = (places * (sides - R + 1)).astype(int)  # (n, 2)
+        squares = np.stack([pixels[y:y + R, x:x + R] for pixels, (y, x) in zip(pictures, corners)])  # (n, R, R, 3)
+        return normalize(torch.from_numpy(squares).to(self.device).permute(0, 3, 1, 2) / 255)
 
     def batch(self, step, n, share=slice(None)):
-        """As World.batch; each epoch is a permutation. A random square of each image and one of its captions; for an
-        image that turns out to be unreadable another one."""
+        """As World.batch; an epoch is a permutation. Random squares and captions; other images for unreadable ones."""
         epoch, place = divmod(step, max(1, len(self.train) // n))
         index = np.random.default_rng((self.seed, 0, epoch)).permutation(self.train)[place * n:][:n][share]
         rng = np.random.default_rng((self.seed, 1, step))
@@ -362,12 +359,10 @@ def index(model, folder, without=Path(), batch_size=64):
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     blank = encode_images(model, torch.zeros(1, 3, R, R)).cpu().numpy()  # (1, E), by which to know the model again
-    try:
-        with np.load(folder / INDEX) as old:
-            if np.allclose(old["blank"], blank, atol=1e-4):
-                known = dict(zip(zip(old["names"].tolist(), old["stamps"].tolist()), old["features"]))
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        pass  # there is none yet, or a damaged one, or one of a model with another E
+    # There may be no index yet, or a damaged one, or one of a model with another E.
+    with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), np.load(folder / INDEX) as old:
+        if np.allclose(old["blank"], blank, atol=1e-4):
+            known = dict(zip(zip(old["names"].tolist(), old["stamps"].tolist()), old["features"]))
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()
                    and (path.name != without.name or path.resolve() != without))  # to resolve all would take longest
     stats = [path.stat() for path in paths]
@@ -387,11 +382,10 @@ def index(model, folder, without=Path(), batch_size=64):
             contents = {"blank": blank, "names": names, "stamps": stamps, "features": list(entries.values())}
             with reported("index not kept"):  # a folder that can only be read is searched all the same
                 write(folder / INDEX, lambda file: np.savez(file, **contents))
-    features = torch.from_numpy(np.array([*entries.values()]).reshape(-1, blank.shape[1]))  # (B, E)
-    readable = features.isfinite().all(dim=-1)
-    if not readable.any():
+    readable = {path: known[key] for path, key in zip(paths, keys) if np.isfinite(known[key]).all()}
+    if not readable:
         raise ValueError(f"{folder}: no pictures in this folder that can be read ({', '.join(sorted(PICTURES))})")
-    return [path for path, good in zip(paths, readable.tolist()) if good], features[readable]
+    return list(readable), torch.from_numpy(np.stack([*readable.values()]))  # (B, E)
 
 
 def search(model, tokenizer, folder, text=None, like=None, top=9, without=Path()):
