@@ -414,10 +414,9 @@ def draw_sheet(pictures, captions, columns=8):
     rows = -(-len(captions) // columns)
     figure = Figure(figsize=(1.6 * columns, 2.05 * rows))
     for i, (picture, text) in enumerate(zip(pictures, captions), 1):
-        axis = figure.add_subplot(rows, columns, i)
-        axis.axis("off")
+        axis = figure.add_subplot(rows, columns, i, frame_on=False, xticks=[], yticks=[])
         axis.imshow(picture, interpolation="nearest")
-        axis.set_title("\n".join(textwrap.wrap(text, 25)[:4]), fontsize=7, y=-0.04, va="top", pad=0, parse_math=False)
+        axis.set_title(textwrap.fill(text, 25, max_lines=4), fontsize=7, y=-0.04, va="top", pad=0, parse_math=False)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.3 / rows, wspace=0.06, hspace=0.38)
     return figure
 
@@ -427,15 +426,13 @@ def draw_probabilities(pictures, titles, labels, probabilities, top=5):
     columns, top = min(3, len(pictures)), min(top, len(labels))
     rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(5 * columns, 2.2 * rows), layout="constrained")
-    axes = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 1.2] * columns)
-    for axis in axes.flat:
-        axis.axis("off")
-    for (left, right), picture, title, row in zip(axes.reshape(-1, 2), pictures, titles, probabilities):
+    grid = figure.add_gridspec(rows, 2 * columns, width_ratios=[1, 1.2] * columns)
+    for k, (picture, title, row) in enumerate(zip(pictures, titles, probabilities)):
+        left, right = (figure.add_subplot(grid[2 * k + j], frame_on=False, xticks=[], yticks=[]) for j in (0, 1))
         left.imshow(picture)
         left.set_title(title, fontsize=8, parse_math=False)
-        values, order = row.topk(top)
-        right.barh(range(top), values.tolist(), color=["#E69F00"] + ["#BBBBBB"] * (top - 1))
-        for y, i in enumerate(order):
+        for y, i in enumerate(row.argsort(descending=True)[:top]):
+            right.barh(y, row[i].item(), color="#BBBBBB" if y else "#E69F00")
             right.text(0.02, y, f"{labels[i]}  {row[i]:.1%}", va="center", fontsize=9, parse_math=False)
         right.set(xlim=(0, 1), ylim=(max(top, 3) - 0.5, -0.5))
     return figure
@@ -452,9 +449,8 @@ def draw_similarity(model, tokenizer, images, captions):
                   color="white" if cosine < middle else "black")
     for j, image in enumerate(levels(images)):
         axis.imshow(image, extent=(j + 0.04, j + 0.96, -0.04, -0.96))
-    axis.set(xlim=(0, n), ylim=(n, -1), xticks=[])
-    names = ["\n".join(textwrap.wrap(caption, 44)[:2]) for caption in captions]
-    axis.set_yticks(np.arange(n) + 0.5, names, fontsize=8, parse_math=False)
+    axis.set(xlim=(0, n), ylim=(n, -1), xticks=[], yticks=np.arange(n) + 0.5)
+    axis.set_yticklabels([textwrap.fill(text, 44, max_lines=2) for text in captions], fontsize=8, parse_math=False)
     axis.tick_params(length=0)
     axis.figure.colorbar(shown, ax=axis, label="cosine similarity", shrink=0.8, pad=0.02)
     return axis.figure
