@@ -11,7 +11,6 @@ Letters in shape comments: B images, N classes, K templates, E joint embedding, 
 import argparse
 import glob
 import json
-import math
 import os
 import re
 import sys
@@ -350,6 +349,17 @@ def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
 # ---- Image search ----------------------------------------------------------------------------------------------------
 
 
+def encode_files(model, paths, batch_size=64):
+    """Yields the unit features (E,) of each picture file, on the CPU; NaN for one that can't be read, and a line why."""
+    R = model.config.image_resolution
+    for batch in parts(paths, batch_size, "pictures encoded"):
+        pixels = torch.full((len(batch), 3, R, R), torch.nan)
+        for place, path in zip(pixels, batch):
+            with reported():
+                place[:] = preprocess(open_image(path), R)
+        yield from encode_images(model, pixels).cpu().numpy()
+
+
 def index(model, folder, without=Path(), batch_size=64):
     """A folder of pictures, with all folders in it -> (their paths, unit features (B, E) on the CPU).
     Features are kept in INDEX in the folder, if it can be written, also when interrupted; only what is new, has changed
@@ -369,12 +379,7 @@ def index(model, folder, without=Path(), batch_size=64):
     keys = [(str(path.relative_to(folder)), f"{stat.st_size} {stat.st_mtime_ns}") for path, stat in zip(paths, stats)]
     new = [key for key in keys if key not in known]
     try:
-        for batch in parts(new, batch_size, "pictures encoded"):
-            pixels = torch.full((len(batch), 3, R, R), math.nan)
-            for place, (name, _) in zip(pixels, batch):
-                with reported():
-                    place[:] = preprocess(open_image(folder / name), R)
-            known |= zip(batch, encode_images(model, pixels).cpu().numpy())
+        known |= zip(new, encode_files(model, [folder / name for name, _ in new], batch_size))
     finally:
         entries = {key: known[key] for key in keys if key in known}
         if new and entries:
@@ -462,9 +467,8 @@ def draw_curves(history, batch_size, results):
     left, middle, right = figure.subplots(1, 3)
     steps, at = [row["step"] for row in history], [row["step"] for row in history if "accuracy" in row]
     left.plot(steps, [row["loss"] for row in history])
-    left.axhline(math.log(batch_size), color="gray", linestyle=":", label=f"a guess: ln {batch_size}")
-    left.legend()
-    left.set(xlabel="step", ylabel="contrastive loss (nats)", ylim=(0, None))
+    left.axhline(np.log(batch_size), color="gray", linestyle=":")
+    left.set(xlabel="step", ylabel=f"contrastive loss in nats (dotted: a guess, ln {batch_size})", ylim=(0, None))
     for i, (name, (_, chance)) in enumerate(results.items()):
         middle.plot(at, [row["accuracy"][name] for row in history if "accuracy" in row], f"C{i}.-", label=name)
         middle.axhline(chance, linestyle=":", color=f"C{i}", linewidth=1)
@@ -484,8 +488,7 @@ def main(argv=None):
         sys.stdout.reconfigure(errors="replace")  # file names that are no UTF-8
     argv = sys.argv[1:] if argv is None else argv
     searching = argv[:1] == ["search"]
-    parser = argparse.ArgumentParser(prog="zeroshot.py search" if searching else "zeroshot.py",
-                                     description=__doc__.split("\n\nLetters")[0],
+    parser = argparse.ArgumentParser("zeroshot.py" + " search" * searching, description=__doc__.split("\n\nLetters")[0],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     if searching:
@@ -509,7 +512,14 @@ def main(argv=None):
     try:
         check_device(args.device)
         model, tokenizer = load(args.model, args.device, args.gelu and args.gelu == "quick_gelu")
-        return (run_search if searching else run_labels)(args, fuse(model), tokenizer)
+        answers, lines, draw, bad = (run_search if searching else run_labels)(args, fuse(model), tokenizer)
+        for line in [json.dumps(answers, indent=1)] if args.json else lines:
+            print(line)
+        if args.plot and answers:
+            pictures = [ImageOps.contain(open_image(row["image"]).convert("RGB"), (400, 400)) for row in answers]
+            draw(pictures).savefig(args.plot, dpi=150)
+            print(f"drawn into {args.plot}", file=sys.stderr)
+        return 2 if bad else 0
     except (ValueError, OSError) as error:
         print(f"zeroshot.py: {error}", file=sys.stderr)
         return 2
@@ -519,50 +529,32 @@ def main(argv=None):
 
 
 def run_labels(args, model, tokenizer):
-    """Probabilities of labels. A bad picture is reported and the others are still classified."""
-    labels, R = list(dict.fromkeys(args.labels)), model.config.image_resolution
+    """Probabilities of labels -> answers for JSON, lines of text, what draws them, how many pictures are unreadable."""
+    labels = list(dict.fromkeys(args.labels))
     templates = TEMPLATES.get(args.templates) or [line for line in map(str.strip, read_text(args.templates)) if line]
     weights = zero_shot_classifier(model, tokenizer, labels, templates)
     paths = [path for name in args.images  # Windows leaves the * to us
              for path in ([name] if os.path.exists(name) else sorted(glob.glob(name)) or [name])]
-    seen = []
-    for path in paths:
-        with reported():
-            picture = open_image(path)
-            shown = args.plot and ImageOps.contain(picture.convert("RGB"), (400, 400))
-            seen.append((path, preprocess(picture, R), shown))
-    if not seen:
-        return 2
-    good, pixels, pictures = zip(*seen)
-    probabilities = classify(model, encode_images(model, torch.stack(pixels)), weights).cpu()  # (B, N)
-    if args.json:
-        print(json.dumps([{"image": path, "probabilities": dict(zip(labels, row.tolist()))}
-                          for path, row in zip(good, probabilities)], indent=1))
-    else:
-        for path, row in zip(good, probabilities):
-            print(path)
-            for value, i in zip(*row.sort(descending=True)):
-                print(f"  {value:6.1%}  {labels[i]}")
-    if args.plot:
-        titles = [os.fsencode(Path(path).name).decode("utf-8", "replace") for path in good]
-        draw_probabilities(pictures, titles, labels, probabilities).savefig(args.plot, dpi=150)
-        print(f"drawn into {args.plot}", file=sys.stderr)
-    return 0 if len(seen) == len(paths) else 2
+    answers, lines, rows = [], [], []
+    features = torch.from_numpy(np.stack([*encode_files(model, paths)])).to(weights)  # (B, E)
+    for path, row in zip(paths, classify(model, features, weights).cpu()):
+        if row.isfinite().all():
+            rows.append(row)  # (N,)
+            answers.append({"image": path, "probabilities": dict(zip(labels, row.tolist()))})
+            lines += [path, *(f"  {value:6.1%}  {labels[i]}" for value, i in zip(*row.sort(descending=True)))]
+    names = [os.path.basename(row["image"]).encode("utf-8", "replace").decode() for row in answers]
+    return answers, lines, lambda pictures: draw_probabilities(pictures, names, labels, rows), len(paths) - len(answers)
 
 
 def run_search(args, model, tokenizer):
-    """The pictures of a folder that fit best, as lines or JSON and as a contact sheet."""
+    """The pictures of a folder that fit best -> answers for JSON, lines of text, what draws them, 0."""
     if args.top < 1:
         raise ValueError(f"--top {args.top}: at least one")
     found = search(model, tokenizer, args.folder, args.text, args.like, args.top, Path(args.plot).resolve())
-    rows = [{"image": str(path), "cosine": score} for path, score in found]
+    answers = [{"image": str(path), "cosine": score} for path, score in found]
     lines = [f"{score:6.3f}  {path}" for path, score in found]
-    print(json.dumps(rows, indent=1) if args.json else "\n".join(lines))
-    pictures = [ImageOps.contain(open_image(path).convert("RGB"), (400, 400)) for path, _ in found]
-    captions = [f"{score:.3f}  {os.fsencode(path.name).decode('utf-8', 'replace')}" for path, score in found]
-    draw_sheet(pictures, captions, columns=min(5, len(found))).savefig(args.plot, dpi=150)
-    print(f"drawn into {args.plot}", file=sys.stderr)
-    return 0
+    captions = [f"{score:.3f}  {path.name}".encode("utf-8", "replace").decode() for path, score in found]
+    return answers, lines, lambda pictures: draw_sheet(pictures, captions, columns=min(5, len(found))), 0
 
 
 if __name__ == "__main__":
