@@ -34,8 +34,7 @@ PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", "
 LISTINGS = ["captions.txt", "captions.csv", "captions.tsv", "captions.jsonl", "metadata.jsonl"]
 INDEX = "clip-index.npz"  # in a folder of pictures: their features
 
-# Named sets of templates: the label alone, that of Section 3.1.4, and eighty of our own of the kinds that it tells of:
-# quality, size and number, place and light, and what it is a picture of at all. Each word stands in for the asterisk.
+# The label alone, the template of Section 3.1.4, and eighty of our own of the kinds it tells of, a word for each "*".
 HOW = "|good |bad |sharp |blurry |bright |dark |grainy |cropped |close-up |small "
 WHAT = "drawing|painting|sketch|cartoon|sculpture|mosaic|silhouette|pictogram|poster|rendering|toy model|pencil drawing"
 TEMPLATES = {"label": ["{}"], "photo": ["a photo of a {}."], "ensemble": [
@@ -53,8 +52,7 @@ TEMPLATES = {"label": ["{}"], "photo": ["a photo of a {}."], "ensemble": [
 def open_image(path, head=False):
     """A picture file -> PIL image, read whole, or with `head` its kind and size alone; ValueError or FileNotFoundError
     of one line that names it. Transparent places become white: `preprocess` alone, like OpenAI's code, shows the colour
-    that lies hidden in them, mostly black, so that black drawings vanish. Of a ribbon longer than 100:1 the middle is
-    kept: resized whole, to be cropped then, it would fill the memory."""
+    hidden in them, mostly black. Of a ribbon longer than 100:1 the middle is kept: resized whole it fills memory."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # of large pictures; huge ones raise
             if head:
@@ -102,7 +100,6 @@ def read_captions(root, from_names=False):
     root, captions, problems = Path(root).resolve(), {}, []
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder")
-    images = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
     listing = next((root / name for name in LISTINGS if (root / name).is_file()), None)
 
     def add(where, name, texts):
@@ -118,11 +115,7 @@ def read_captions(root, from_names=False):
                         open_image(path, head=True)
                     captions.setdefault(path, []).append(text.encode("utf-8", "replace").decode().strip())
 
-    if from_names:
-        for path in images:
-            words = [" ".join(re.findall(r"[^\W\d_]+", part)) for part in path.relative_to(root).with_suffix("").parts]
-            add(path, path, [", ".join(filter(None, reversed(words)))])
-    elif listing:
+    if listing and not from_names:
         for number, line in enumerate(read_text(listing), 1):
             where = f"{listing}, line {number}"
             if not line.strip() or number == 1 and re.match(r"\s*image\s*[,\t]", line, re.IGNORECASE):
@@ -130,17 +123,18 @@ def read_captions(root, from_names=False):
             if listing.suffix == ".jsonl":
                 with reported(where, problems.append, (ValueError, TypeError, RecursionError)):
                     row = {"file_name": "", "text": ""} | json.loads(line)
-                    texts = row.get("caption", row["text"])
-                    texts = [texts] if isinstance(texts, str) else [text + "" for text in texts]
-                    add(where, str(row.get("image", row["file_name"])), texts)
+                    name, texts = row.get("image", row["file_name"]), row.get("caption", row["text"])
+                    add(where, str(name), [texts] if isinstance(texts, str) else [text + "" for text in texts])
             else:
                 name, _, text = map(str.strip, line.partition("\t" if "\t" in line else ","))
                 text = text[1:-1].replace('""', '"') if re.fullmatch('".*"', text) else text
                 add(where, re.sub(r"#\d+$", "", name), [text])  # 1000268201_693b08cb0e.jpg#0, as Flickr8k numbers them
     else:
-        for path in images:
+        for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES):
+            words = [" ".join(re.findall(r"[^\W\d_]+", part)) for part in path.relative_to(root).with_suffix("").parts]
+            where = path if from_names else path.with_suffix(".txt")
             with reported(path, problems.append):
-                add(path.with_suffix(".txt"), path, read_text(path.with_suffix(".txt")))
+                add(where, path, [", ".join(filter(None, reversed(words)))] if from_names else read_text(where))
     return captions, problems
 
 
@@ -159,8 +153,7 @@ class Folder:
         if len(self.test) < 2:
             raise ValueError(f"{root}: {len(self.paths)} images with captions, and 20 are needed; README.md tells "
                              f"the layouts; left out: {'; '.join(problems[:3]) or 'nothing'}")
-        for problem in problems:
-            print(f"left out: {problem}", file=sys.stderr)
+        sys.stderr.writelines(f"left out: {problem}\n" for problem in problems)
         print(f"{len(self.train)} images to train on with {len(self.texts())} captions, {len(self.test)} held out, "
               f"{len(problems) + len(test) - len(self.test)} left out")
 
@@ -214,7 +207,7 @@ class Folder:
         return retrieval(encode_images(model, images).cpu(), text_features, fits)
 
 
-# ---- Classifiers, from text or from labels, and how good they are ----------------------------------------------------
+# ---- Classifiers, from text or from labels, how good they are, and image search --------------------------------------
 
 
 def check_device(name):
@@ -332,9 +325,8 @@ def linear_probe(features, labels, valid_features, valid_labels, metric=accuracy
 
 
 def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
-    """Recall both ways (Table 13) -> {name: (value, chance)}: the share of queries with a relevant item among their k
-    best. Unit features (images, E) and (texts, E); relevant (images, texts) is True where the text fits the image.
-    A k that would leave nothing out is left out itself."""
+    """Unit features (images, E), (texts, E), relevant (images, texts), True where they fit -> {name: (recall, chance)}
+    both ways (Table 13): the share of queries with a relevant item among their k best, for a k that leaves some out."""
     scores, results = image_features @ text_features.T, {}
     for way, s, fits in (("image to text", scores, relevant), ("text to image", scores.T, relevant.T)):
         order, items = s.argsort(dim=-1, descending=True), s.shape[1]
@@ -346,11 +338,8 @@ def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
     return results
 
 
-# ---- Image search ----------------------------------------------------------------------------------------------------
-
-
 def encode_files(model, paths, batch_size=64):
-    """Yields the unit features (E,) of each picture file, on the CPU; NaN for one that can't be read, and a line why."""
+    """Yields the unit features (E,) of each picture file, NaN for one that can't be read, with a line that says so."""
     R = model.config.image_resolution
     for batch in parts(paths, batch_size, "pictures encoded"):
         pixels = torch.full((len(batch), 3, R, R), torch.nan)
@@ -373,21 +362,19 @@ def index(model, folder, without=Path(), batch_size=64):
     with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), np.load(folder / INDEX) as old:
         if np.allclose(old["blank"], blank, atol=1e-4):
             known = dict(zip(zip(old["names"].tolist(), old["stamps"].tolist()), old["features"]))
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()
-                   and (path.name != without.name or path.resolve() != without))  # to resolve all would take longest
-    stats = [path.stat() for path in paths]
-    keys = [(str(path.relative_to(folder)), f"{stat.st_size} {stat.st_mtime_ns}") for path, stat in zip(paths, stats)]
+    stats = {path: path.stat() for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES
+             and path.is_file() and (path.name != without.name or path.resolve() != without)}  # to resolve all is slow
+    keys = [(str(path.relative_to(folder)), f"{stat.st_size} {stat.st_mtime_ns}") for path, stat in stats.items()]
     new = [key for key in keys if key not in known]
     try:
         known |= zip(new, encode_files(model, [folder / name for name, _ in new], batch_size))
     finally:
-        entries = {key: known[key] for key in keys if key in known}
-        if new and entries:
-            names, stamps = zip(*entries)
-            contents = {"blank": blank, "names": names, "stamps": stamps, "features": list(entries.values())}
+        kept = [(*key, known[key]) for key in keys if key in known]
+        if new and kept:
+            names, stamps, features = zip(*kept)
             with reported("index not kept"):  # a folder that can only be read is searched all the same
-                write(folder / INDEX, lambda file: np.savez(file, **contents))
-    readable = {path: known[key] for path, key in zip(paths, keys) if np.isfinite(known[key]).all()}
+                write(folder / INDEX, lambda f: np.savez(f, blank=blank, names=names, stamps=stamps, features=features))
+    readable = {path: known[key] for path, key in zip(stats, keys) if np.isfinite(known[key]).all()}
     if not readable:
         raise ValueError(f"{folder}: no pictures in this folder that can be read ({', '.join(sorted(PICTURES))})")
     return list(readable), torch.from_numpy(np.stack([*readable.values()]))  # (B, E)
@@ -397,10 +384,8 @@ def search(model, tokenizer, folder, text=None, like=None, top=9, without=Path()
     """The pictures of a folder that best fit a text, or a picture file -> [(path, cosine), ...], the best first."""
     if (text is None) == (like is None):
         raise ValueError("search for a text or for what is like a picture, one of the two")
-    if like is None:
-        query = encode_texts(model, tokenizer, [text])
-    else:
-        query = encode_images(model, preprocess(open_image(like), model.config.image_resolution)[None])
+    query = (encode_texts(model, tokenizer, [text]) if like is None else
+             encode_images(model, preprocess(open_image(like), model.config.image_resolution)[None]))  # (1, E)
     paths, features = index(model, folder, without)
     scores, order = (features @ query[0].cpu()).topk(min(top, len(paths)))
     return [(paths[i], score) for i, score in zip(order.tolist(), scores.tolist())]
@@ -513,8 +498,7 @@ def main(argv=None):
         check_device(args.device)
         model, tokenizer = load(args.model, args.device, args.gelu and args.gelu == "quick_gelu")
         answers, lines, draw, bad = (run_search if searching else run_labels)(args, fuse(model), tokenizer)
-        for line in [json.dumps(answers, indent=1)] if args.json else lines:
-            print(line)
+        sys.stdout.writelines([json.dumps(answers, indent=1), "\n"] if args.json else lines)
         if args.plot and answers:
             pictures = [ImageOps.contain(open_image(row["image"]).convert("RGB"), (400, 400)) for row in answers]
             draw(pictures).savefig(args.plot, dpi=150)
@@ -541,7 +525,7 @@ def run_labels(args, model, tokenizer):
         if row.isfinite().all():
             rows.append(row)  # (N,)
             answers.append({"image": path, "probabilities": dict(zip(labels, row.tolist()))})
-            lines += [path, *(f"  {value:6.1%}  {labels[i]}" for value, i in zip(*row.sort(descending=True)))]
+            lines += [f"{path}\n", *(f"  {p:6.1%}  {labels[i]}\n" for p, i in zip(*row.sort(descending=True)))]
     names = [os.path.basename(row["image"]).encode("utf-8", "replace").decode() for row in answers]
     return answers, lines, lambda pictures: draw_probabilities(pictures, names, labels, rows), len(paths) - len(answers)
 
@@ -552,7 +536,7 @@ def run_search(args, model, tokenizer):
         raise ValueError(f"--top {args.top}: at least one")
     found = search(model, tokenizer, args.folder, args.text, args.like, args.top, Path(args.plot).resolve())
     answers = [{"image": str(path), "cosine": score} for path, score in found]
-    lines = [f"{score:6.3f}  {path}" for path, score in found]
+    lines = [f"{score:6.3f}  {path}\n" for path, score in found]
     captions = [f"{score:.3f}  {path.name}".encode("utf-8", "replace").decode() for path, score in found]
     return answers, lines, lambda pictures: draw_sheet(pictures, captions, columns=min(5, len(found))), 0
 
