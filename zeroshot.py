@@ -174,7 +174,7 @@ class Folder:
         R, sides = self.resolution, np.array([pixels.shape[:2] for pixels in pictures])  # (n, 2)
         corners = (places * (sides - R + 1)).astype(int)  # (n, 2)
         squares = np.stack([pixels[y:y + R, x:x + R] for pixels, (y, x) in zip(pictures, corners)])  # (n, R, R, 3)
-        return normalize(torch.from_numpy(squares).to(self.device).permute(0, 3, 1, 2) / 255)
+        return normalize(torch.from_numpy(squares).to(self.device).permute(0, 3, 1, 2) / 255)  # (n, 3, R, R)
 
     def batch(self, step, n, share=slice(None)):
         """As World.batch; an epoch is a permutation. Random squares and captions; other images for unreadable ones."""
