@@ -453,7 +453,7 @@ def draw_curves(history, batch_size, results):
     steps, at = [row["step"] for row in history], [row["step"] for row in history if "accuracy" in row]
     left.plot(steps, [row["loss"] for row in history])
     left.axhline(np.log(batch_size), color="gray", linestyle=":")
-    left.set(xlabel="step", ylabel=f"contrastive loss in nats (dotted: a guess, ln {batch_size})", ylim=(0, None))
+    left.set(xlabel="step", ylabel=f"loss in nats (dotted: a guess, ln {batch_size})", ylim=(0, None))
     for i, (name, (_, chance)) in enumerate(results.items()):
         middle.plot(at, [row["accuracy"][name] for row in history if "accuracy" in row], f"C{i}.-", label=name)
         middle.axhline(chance, linestyle=":", color=f"C{i}", linewidth=1)
