@@ -220,21 +220,19 @@ class ResidualAttentionBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """x (B, T, D), place (B,): which token of each row is wanted -> its output (B, D). In the last block the softmax,
-    the output projection and the perceptron run for that token alone."""
+    """x (B, T, D), place (B, n): the tokens wanted, mask (T, T): True where token t may look at token u -> (B, n, D). In
+    the last block the softmax, the output projection and the perceptron run for what is wanted alone."""
 
-    def __init__(self, width, layers, causal, gelu):
+    def __init__(self, width, layers, gelu):
         super().__init__()
-        self.causal = causal
         self.resblocks = nn.Sequential(*(ResidualAttentionBlock(width, gelu) for _ in range(layers)))
 
-    def forward(self, x, place):
-        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril() if self.causal else None
+    def forward(self, x, place, mask=None):
         *blocks, last = self.resblocks
         for block in blocks:
-            x = block(x, (slice(None), slice(None)), mask)  # x[:, :], all tokens; row t of the mask is True up to t
-        at = torch.arange(x.shape[0], device=x.device)[:, None], place[:, None]  # x[at] (B, 1, D)
-        return last(x, at, None if mask is None else mask[place][:, None, None]).squeeze(1)  # (B, 1, D) -> (B, D)
+            x = block(x, (slice(None), slice(None)), mask)  # x[:, :], all tokens
+        at = torch.arange(x.shape[0], device=x.device)[:, None], place  # x[at] (B, n, D)
+        return last(x, at, None if mask is None else mask[place][:, None])  # (B, 1, n, T), the same for all heads
 
 
 class VisionTransformer(nn.Module):
@@ -247,15 +245,15 @@ class VisionTransformer(nn.Module):
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
         self.positional_embedding = nn.Parameter(scale * torch.randn((config.image_resolution // P) ** 2 + 1, width))
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = Transformer(width, config.vision_layers, False, gelu)
+        self.transformer = Transformer(width, config.vision_layers, gelu)
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, config.embed_dim))
 
     def forward(self, x):
         x = self.conv1(x).flatten(2).transpose(1, 2)  # (B, T, D): R/P x R/P patches, row by row
         x = torch.cat([self.class_embedding.expand(x.shape[0], 1, -1).to(x.dtype), x], dim=1)  # (B, T + 1, D)
-        x = self.transformer(self.ln_pre(x + self.positional_embedding), x.new_zeros(x.shape[0], dtype=torch.long))
-        return self.ln_post(x) @ self.proj  # (B, D), the class token's output -> (B, E)
+        first = x.new_zeros(x.shape[0], 1, dtype=torch.long)  # the class token's place
+        return self.ln_post(self.transformer(self.ln_pre(x + self.positional_embedding), first)[:, 0]) @ self.proj
 
 
 # ---- Modified ResNet (Section 2.4): ResNet-D (He et al. 2019), anti-aliased (Zhang 2019), attention for pooling ------
@@ -373,7 +371,7 @@ class CLIP(nn.Module):
         self.config, self.eot_token, c = config, config.vocab_size - 1, config
         gelu = quick_gelu if c.quick_gelu else F.gelu
         self.visual = ModifiedResNet(c) if c.vision_patch_size is None else VisionTransformer(c, gelu)
-        self.transformer = Transformer(c.transformer_width, c.transformer_layers, True, gelu)
+        self.transformer = Transformer(c.transformer_width, c.transformer_layers, gelu)
         self.token_embedding = nn.Embedding(c.vocab_size, c.transformer_width)
         self.positional_embedding = nn.Parameter(torch.empty(c.context_length, c.transformer_width))
         self.ln_final = nn.LayerNorm(c.transformer_width)
@@ -402,8 +400,9 @@ class CLIP(nn.Module):
         """Ids (B, T), T up to the context length -> features (B, E), not of unit length: the top layer at the first end
         token, which each row must hold. The mask is causal, so what stands behind it, padding included, has no part."""
         x = self.token_embedding(tokens) + self.positional_embedding[:tokens.shape[1]]  # (B, T, D)
-        x = self.transformer(x, (tokens == self.eot_token).int().argmax(dim=-1))  # (B, D)
-        return self.ln_final(x) @ self.text_projection  # (B, E)
+        place = (tokens == self.eot_token).int().argmax(dim=-1, keepdim=True)  # (B, 1)
+        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()  # row t: True up to t
+        return self.ln_final(self.transformer(x, place, mask)[:, 0]) @ self.text_projection  # (B, D) -> (B, E)
 
     def forward(self, images, tokens):
         """-> logits (images, texts) and their transpose: cosine similarities times exp(logit_scale)."""

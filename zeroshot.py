@@ -240,15 +240,27 @@ def fuse(model):
 
 
 @torch.no_grad()
-def encode_texts(model, tokenizer, texts, truncate=False, batch_size=64):
-    """One text or more -> unit features (len(texts), E). One longer than the context is a ValueError or is cut. Texts
-    of like length share a batch, which is cut at its longest: under the causal mask padding has no part."""
-    tokens = tokenizer(texts, model.config.context_length, truncate, pad=False)  # (len(texts), T)
-    lengths = (tokens == model.eot_token).int().argmax(dim=-1) + 1
-    order = lengths.argsort()
-    batches = (tokens[rows, :lengths[rows[-1]]].to(model.logit_scale.device) for rows in order.split(batch_size))
-    features = torch.cat([F.normalize(model.encode_text(batch).float(), dim=-1) for batch in batches])
-    return features[order.argsort()]
+def encode_texts(model, tokenizer, texts, truncate=False, size=512):
+    """One text or more -> unit features (len(texts), E). One longer than the context is a ValueError or is cut. Under
+    the causal mask an output depends on the tokens up to its own, so a beginning is run once, however many texts share
+    it: the tree of all beginnings, some `size` nodes at a time, is one row in which each looks at its ancestors."""
+    tokens = tokenizer(texts, model.config.context_length, truncate, pad=False).to(model.logit_scale.device)
+    order = torch.tensor(sorted(range(len(tokens)), key=tokens.tolist().__getitem__))  # equal beginnings in succession
+    tokens, features = tokens[order], []  # (texts, T)
+    end = (tokens == model.eot_token).int().argmax(dim=-1, keepdim=True)  # (texts, 1)
+    live = torch.arange(tokens.shape[1], device=tokens.device) <= end  # (texts, T), False for padding
+    new = torch.ones_like(live)  # where a text begins otherwise than the one before it
+    new[1:] = (tokens[1:] != tokens[:-1]).cumsum(dim=1) > 0
+    sizes = ((new & live).sum(dim=1).cumsum(dim=0) // size).unique_consecutive(return_counts=True)[1].tolist()
+    for tokens, end, live, new in zip(*(x.split(sizes) for x in (tokens, end, live, new))):
+        new[0] = True
+        i, j = (new & live).nonzero(as_tuple=True)  # (n,) twice: the text of each node, and its place there
+        node = torch.zeros_like(tokens).index_put((i, j), torch.arange(len(i), device=i.device)).cummax(dim=0).values
+        mask = (node[i][:, j] == node[i, j]) & (j <= j[:, None])  # (n, n): is m the node at its place in n's text?
+        x = model.token_embedding(tokens[i, j]) + model.positional_embedding[j]  # (n, D)
+        x = model.transformer(x[None], node.gather(1, end).T, mask)[0]  # (texts, D)
+        features.append(F.normalize((model.ln_final(x) @ model.text_projection).float(), dim=-1))  # (texts, E)
+    return torch.cat(features)[order.argsort()]
 
 
 @torch.no_grad()

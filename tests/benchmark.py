@@ -380,7 +380,8 @@ def growth():
     text_model = CLIP(replace(vit, vision_layers=1)).eval()
 
     def texts(T):
-        call = partial(zeroshot.encode_texts, text_model, tokenizer, [" ".join(["cat"] * (T - 2))] * 16)
+        several = [" ".join([word] * (T - 2)) for word in "bcdefghijklmnopq"]  # without a common beginning
+        call = partial(zeroshot.encode_texts, text_model, tokenizer, several)
         return T, call, 16 * flops(vit, T)[1]
 
     def labels(N):

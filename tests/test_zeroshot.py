@@ -93,13 +93,15 @@ def test_classify_by_hand(model):
     assert torch.allclose(probabilities, torch.tensor([[1 / (1 + math.e ** 2), 1 / (1 + math.e ** -2)]]))
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_features_do_not_depend_on_batches_or_padding(model, batch_size):
-    """Each text alone and padded to the context, each image alone, against batches cut at their longest text."""
+@pytest.mark.parametrize("size", [1, 3, 20, 512])
+def test_features_do_not_depend_on_batches_padding_or_common_beginnings(model, size):
+    """Each text alone and padded to the context, each image alone, against trees and batches of many; among the texts
+    are equal ones and beginnings of others."""
     images = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    texts = zeroshot.encode_texts(model, tokens(), TEXTS, batch_size=batch_size)
-    pixels = zeroshot.encode_images(model, images, batch_size=batch_size)
-    for text, feature in zip(TEXTS, texts):
+    several = [*TEXTS, *TEXTS[:2], TEXTS[0] + " " + TEXTS[1], TEXTS[0] + " " + TEXTS[0], TEXTS[1][:3], ""]
+    texts = zeroshot.encode_texts(model, tokens(), several, size=size)
+    pixels = zeroshot.encode_images(model, images, batch_size=size)
+    for text, feature in zip(several, texts, strict=True):
         assert torch.allclose(feature, unit(model.encode_text(tokens()(text, 40))[0]), atol=1e-5)
     for image, feature in zip(images, pixels):
         assert torch.allclose(feature, unit(model.encode_image(image[None])[0]), atol=1e-5)
