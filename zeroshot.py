@@ -50,9 +50,9 @@ TEMPLATES = {"label": ["{}"], "photo": ["a photo of a {}."], "ensemble": [
 
 
 def open_image(path, head=False):
-    """A picture file -> PIL image, read whole, or with `head` its kind and size alone; ValueError or FileNotFoundError
-    of one line that names it. Transparent places become white: `preprocess` alone, like OpenAI's code, shows the colour
-    hidden in them, mostly black. Of a ribbon longer than 100:1 the middle is kept: resized whole it fills memory."""
+    """A picture file -> PIL image, or with `head` its kind and size alone; ValueError or FileNotFoundError of one line.
+    Transparent places become white (`preprocess` alone, like OpenAI's code, shows the colour hidden there, mostly
+    black), and of a ribbon longer than 100:1 the middle is kept (resized whole, it fills the memory)."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # of large pictures; huge ones raise
             if head:
@@ -223,13 +223,11 @@ def parts(items, size, what):
     for done in range(size, len(items) + size, size):
         yield items[done - size:done]
         if len(items) > size:
-            share = f"{min(done, len(items)):,} of {len(items):,} {what}"
-            print(f"\r{share}", end="\n" * (done >= len(items)), file=sys.stderr, flush=True)
+            sys.stderr.write(f"\r{min(done, len(items)):,} of {len(items):,} {what}" + "\n" * (done >= len(items)))
 
 
 def fuse(model):
-    """Fold each BatchNorm2d into the convolution before it, as inference allows: the same features from less work. In
-    place; the state dict is no longer OpenAI's, and the model can't be trained."""
+    """Fold each BatchNorm2d into the convolution before it, in place: same features, less work; for inference alone."""
     for module in list(model.modules()):
         layers = list(module.named_children())
         for (name, conv), (after, norm) in zip(layers, layers[1:]):
@@ -241,20 +239,19 @@ def fuse(model):
 
 @torch.no_grad()
 def encode_texts(model, tokenizer, texts, truncate=False, size=512):
-    """One text or more -> unit features (len(texts), E). One longer than the context is a ValueError or is cut. Under
-    the causal mask an output depends on the tokens up to its own, so a beginning is run once, however many texts share
-    it: the tree of all beginnings, some `size` nodes at a time, is one row in which each looks at its ancestors."""
+    """One text or more -> unit features (texts, E). One longer than the context is a ValueError or is cut. The mask is
+    causal: what stands behind a token does not change its output, so a beginning is run once, however many texts share
+    it. Some `size` nodes of the tree of beginnings are one row of tokens, each of which looks at its ancestors."""
     tokens = tokenizer(texts, model.config.context_length, truncate, pad=False).to(model.logit_scale.device)
     order = torch.tensor(sorted(range(len(tokens)), key=tokens.tolist().__getitem__))  # equal beginnings in succession
     tokens, features = tokens[order], []  # (texts, T)
     end = (tokens == model.eot_token).int().argmax(dim=-1, keepdim=True)  # (texts, 1)
     live = torch.arange(tokens.shape[1], device=tokens.device) <= end  # (texts, T), False for padding
-    new = torch.ones_like(live)  # where a text begins otherwise than the one before it
-    new[1:] = (tokens[1:] != tokens[:-1]).cumsum(dim=1) > 0
-    sizes = ((new & live).sum(dim=1).cumsum(dim=0) // size).unique_consecutive(return_counts=True)[1].tolist()
+    new = ((tokens != tokens.roll(1, dims=0)).cumsum(dim=1) > 0) & live  # where it is no beginning of the text before
+    sizes = (new.sum(dim=1).cumsum(dim=0) // size).unique_consecutive(return_counts=True)[1].tolist()
     for tokens, end, live, new in zip(*(x.split(sizes) for x in (tokens, end, live, new))):
-        new[0] = True
-        i, j = (new & live).nonzero(as_tuple=True)  # (n,) twice: the text of each node, and its place there
+        new[0] = live[0]
+        i, j = new.nonzero(as_tuple=True)  # (n,) twice: the text of each node, and its place there
         node = torch.zeros_like(tokens).index_put((i, j), torch.arange(len(i), device=i.device)).cummax(dim=0).values
         mask = (node[i][:, j] == node[i, j]) & (j <= j[:, None])  # (n, n): is m the node at its place in n's text?
         x = model.token_embedding(tokens[i, j]) + model.positional_embedding[j]  # (n, D)
@@ -362,15 +359,13 @@ def encode_files(model, paths, batch_size=64):
 
 
 def index(model, folder, without=Path(), batch_size=64):
-    """A folder of pictures, with all folders in it -> (their paths, unit features (B, E) on the CPU).
-    Features are kept in INDEX in the folder, if it can be written, also when interrupted; only what is new, has changed
-    or was encoded by another model is encoded. What can't be read is left out with a line that says so, `without` (a
-    resolved path) without one. FileNotFoundError for no folder, ValueError for one without pictures."""
+    """A folder of pictures, with all folders in it -> (their paths, unit features (B, E) on the CPU). FileNotFoundError
+    without a folder, ValueError without pictures. Features are kept in INDEX in it, also when interrupted; unless it is
+    damaged only what is new, has changed or was encoded by another model is encoded. `without`, resolved, is not."""
     folder, R, known = Path(folder), model.config.image_resolution, {}
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     blank = encode_images(model, torch.zeros(1, 3, R, R)).cpu().numpy()  # (1, E), by which to know the model again
-    # There may be no index yet, or a damaged one, or one of a model with another E.
     with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), np.load(folder / INDEX) as old:
         if np.allclose(old["blank"], blank, atol=1e-4):
             known = dict(zip(zip(old["names"].tolist(), old["stamps"].tolist()), old["features"]))
@@ -444,8 +439,8 @@ def draw_similarity(model, tokenizer, images, captions):
     """Cosine similarities of N captions with their N images: Figure 1 (1) as trained, true pairs on the diagonal."""
     cosines = (encode_texts(model, tokenizer, captions) @ encode_images(model, images).T).cpu().numpy()  # (N, N)
     n, middle = len(captions), (cosines.min() + cosines.max()) / 2
-    axis = Figure(figsize=(0.62 * n + 4.2, 0.62 * n + 0.9)).add_subplot()
-    shown = axis.imshow(cosines, cmap="viridis", extent=(0, n, n, 0))
+    axis = Figure(figsize=(0.62 * n + 3.2, 0.62 * n + 0.9)).add_subplot()
+    axis.imshow(cosines, cmap="viridis", extent=(0, n, n, 0))
     for (i, j), cosine in np.ndenumerate(cosines):
         axis.text(j + 0.5, i + 0.5, f"{cosine:.2f}".replace("0.", "."), ha="center", va="center", fontsize=7,
                   color="white" if cosine < middle else "black")
@@ -453,8 +448,6 @@ def draw_similarity(model, tokenizer, images, captions):
         axis.imshow(image, extent=(j + 0.04, j + 0.96, -0.04, -0.96))
     axis.set(xlim=(0, n), ylim=(n, -1), xticks=[], yticks=np.arange(n) + 0.5)
     axis.set_yticklabels([textwrap.fill(text, 44, max_lines=2) for text in captions], fontsize=8, parse_math=False)
-    axis.tick_params(length=0)
-    axis.figure.colorbar(shown, ax=axis, label="cosine similarity", shrink=0.8, pad=0.02)
     return axis.figure
 
 
