@@ -22,7 +22,8 @@ from clip_minimal import write
 from common import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPERIMENTS = ["figure4", "figure6", "figure7", "figure8", "figure13", "limits", "reranking", "typographic", "table13"]
+EXPERIMENTS = ["figure2", "figure4", "figure6", "figure7", "figure8", "figure13", "convirt", "limits",
+               "reranking", "typographic", "table13"]
 
 
 def write_table(path, rows):

@@ -1,0 +1,197 @@
+"""The objectives of Figure 2 and the changes of convirt.py: against arithmetic by hand and slow, obvious versions."""
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
+import convirt
+import figure2
+import objectives
+from clip_minimal import CLIPConfig, contrastive_loss
+
+CONFIG = CLIPConfig(64, 48, (1, 1, 1, 1), 4, None, 64, 2, 8, 12)  # of 12 tokens 10 starts and 11 ends
+TOKENS = torch.tensor([[10, 3, 4, 11, 0], [10, 4, 3, 11, 0], [10, 5, 5, 7, 11], [10, 2, 11, 0, 0]])
+
+
+@pytest.fixture(params=[objectives.LanguageModel, objectives.BagOfWordsPrediction, objectives.Contrastive,
+                        objectives.BagOfWordsContrastive])
+def model(request):
+    return make(request.param)
+
+
+def make(kind, seed=0):
+    torch.manual_seed(seed)
+    model = kind(CONFIG).eval()
+    for name, parameter in model.named_parameters():
+        if "embedding" in name and not name.startswith("visual"):
+            torch.nn.init.normal_(parameter)  # large enough for words to matter
+    return model
+
+
+IMAGES = torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def test_log_likelihood_is_that_of_one_token_after_the_other():
+    model, features = make(objectives.LanguageModel), torch.randn(4, 64)
+    for feature, row, value in zip(features, TOKENS.tolist(), model.log_likelihood(features, TOKENS)):
+        total, text = 0, row[1:row.index(11) + 1]
+        for i, token in enumerate(text):  # of the transformer, the last place of a text that ends here
+            x = torch.cat([feature[None], model.token_embedding.weight[text[:i]]]) + model.positional_embedding[:i + 1]
+            x = model.transformer(x[None], torch.tensor([i]))  # (1, D)
+            logits = model.token_embedding.weight @ (model.ln_final(x[0]) @ model.text_projection)
+            total += logits.log_softmax(0)[token]
+        assert value.item() == pytest.approx(total.item(), abs=1e-4)
+
+
+@torch.no_grad()
+def test_likelihoods_of_all_texts_add_up_to_one():
+    """Of all texts of at most one token before the end, and of the beginnings of longer ones."""
+    model, feature = make(objectives.LanguageModel), torch.randn(1, 64)
+    short = torch.tensor([[10, 11, 0]] + [[10, i, 11] for i in range(11)])
+    longer = torch.tensor([[10, i, j, 11] for i in range(11) for j in range(11)])
+    whole = model.log_likelihood(feature.expand(len(short), -1), short).exp().sum()
+    x = model.log_likelihood(feature.expand(len(longer), -1), longer).exp().sum()
+    assert 0 < whole < whole + x < 1
+
+
+def test_bags_by_hand():
+    expected = torch.zeros(4, 12)
+    expected[0, [3, 4]] = expected[1, [3, 4]] = expected[2, [5, 7]] = expected[3, 2] = 1
+    assert torch.equal(objectives.bags(TOKENS, 12), expected)
+
+
+@torch.no_grad()
+def test_prediction_of_words_is_their_likelihood():
+    model = make(objectives.BagOfWordsPrediction)
+    model.words.bias.normal_()
+    p = model.words(model.visual(IMAGES)).sigmoid()  # (4, 12)
+    bag = objectives.bags(TOKENS, 12)
+    log_likelihood = torch.stack([(torch.where(x == 1, p, 1 - p)).log().sum(1) for x in bag], dim=1)  # (images, texts)
+    assert model.loss(IMAGES, TOKENS).item() == pytest.approx(-log_likelihood.diagonal().mean().item(), rel=1e-5)
+    difference = model.scores(IMAGES, TOKENS) - log_likelihood
+    assert torch.allclose(difference, difference[:, :1].expand(-1, 4), atol=1e-4), "the same for all texts"
+
+
+@torch.no_grad()
+def test_bag_of_words_contrastive_is_a_mean_without_order():
+    model = make(objectives.BagOfWordsContrastive)
+    features, words = model.encode_text(TOKENS), model.token_embedding.weight
+    assert torch.equal(features[0], features[1])
+    assert torch.allclose(features[0], (words[3] + words[4]) / 2 @ model.text_projection, atol=1e-5)
+    assert torch.allclose(features[3], words[2] @ model.text_projection, atol=1e-5)
+    ordered = make(objectives.Contrastive).encode_text(TOKENS)
+    assert not torch.allclose(ordered[0], ordered[1], atol=1e-2)
+
+
+@torch.no_grad()
+def test_a_score_is_the_same_in_any_company(model):
+    scores = model.scores(IMAGES, TOKENS)
+    assert scores.shape == (4, 4)
+    for i in range(4):
+        for j in range(4):
+            one = model.scores(IMAGES[i:i + 1], TOKENS[j:j + 1, :TOKENS[j].tolist().index(11) + 1])
+            assert scores[i, j].item() == pytest.approx(one.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("value, scale", [(0.0, 1), (math.log(20), 20), (9.0, 100)])
+def test_contrastive_scale_ends_at_a_hundred(value, scale):
+    model = make(objectives.Contrastive)
+    model.logit_scale.data.fill_(value)
+    I_f, T_f = model.encode_image(IMAGES), model.encode_text(TOKENS)
+    expected = contrastive_loss(I_f, T_f, torch.tensor(math.log(scale)))
+    assert model.loss(IMAGES, TOKENS).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_each_objective_learns_which_text_is_whose(model):
+    """Four images and their texts, of which two are one another's reverse."""
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model.loss(IMAGES, TOKENS).backward()
+        optimizer.step()
+    best = model.scores(IMAGES, TOKENS).argmax(dim=1).tolist()
+    bag = isinstance(model, (objectives.BagOfWordsPrediction, objectives.BagOfWordsContrastive))
+    assert [0 if i == 1 and bag else i for i in best] == [0, 0 if bag else 1, 2, 3]
+
+
+def test_factor_on_made_up_curves():
+    images = [100, 200, 400, 800]
+    slow, fast = [0.0, 0.1, 0.2, 0.3], [0.1, 0.2, 0.3, 0.4]
+    assert figure2.factor((images, slow), (images, fast)) == pytest.approx(2), "800 against 400, for 30 %"
+    assert figure2.factor((images, fast), (images, slow)) == pytest.approx(1 / 2)
+    assert figure2.factor((images, slow), (images, slow)) == 1
+
+
+# ---- What CLIP leaves out of ConVIRT ---------------------------------------------------------------------------------
+
+
+class Rigged:
+    """Random numbers that are told in advance."""
+
+    def __init__(self, *draws):
+        self.draws = list(draws)
+
+    def uniform(self, low, high, size):
+        return np.array(np.broadcast_to(self.draws.pop(0), size))
+
+    def random(self, n):
+        return np.array(self.draws)
+
+
+def test_augmentation_of_nothing_and_of_a_known_square():
+    images = torch.randn(2, 3, 48, 48)
+    same, captions = convirt.augment(images, ["a", "b"], Rigged(1.0, 0.0))
+    assert torch.allclose(same, images, atol=1e-4) and captions == ["a", "b"]
+    dot = torch.zeros(1, 1, 48, 48)
+    dot[:, :, 40:42, 4:6] = 1  # its middle at (5, 41), in pixels from the left and the top
+    moved, _ = convirt.augment(dot, ["a"], Rigged(0.75, [[-1.0, 1.0, 0.0, 0.0]]))  # the square at the bottom left
+    y, x = ((moved[0, 0].sum(d) * (torch.arange(48) + 0.5)).sum() / moved.sum() for d in (1, 0))
+    assert (x.item(), y.item()) == pytest.approx((5 / 0.75, (41 - 12) / 0.75), abs=0.1)
+    brighter, _ = convirt.augment(images, ["a"], Rigged(1.0, [[0.0, 0.0, 1.0, -1.0]]))
+    assert torch.allclose(brighter.mean((1, 2, 3)), images.mean((1, 2, 3)) + 0.25, atol=1e-4)
+    assert torch.allclose(brighter.std((1, 2, 3)), 0.75 * images.std((1, 2, 3)), atol=1e-4)
+
+
+@pytest.mark.parametrize("caption, expected", [
+    ("a red sun", ["a red sun"]),
+    ("on the beach, a red sun above a cat", ["on the beach", "a red sun", "above a cat"]),
+    ("a drawing of a star of David to the left of an at sign at night",
+     ["a drawing of a star of David", "to the left of an at sign", "at night"]),
+    ("a sun in the top left corner in the sky", ["a sun", "in the top left corner", "in the sky"]),
+    ("two pairs of scissors on a wall", ["two pairs of scissors", "on a wall"])])
+def test_phrases_of_a_caption(caption, expected):
+    assert convirt.PHRASE.split(caption) == expected
+    n = len(expected)
+    drawn = [convirt.phrases(None, [caption], Rigged((i + 0.5) / n))[1][0] for i in range(n)]
+    assert drawn == expected
+
+
+def test_non_linear_heads_and_a_scale_that_stays():
+    model = make(convirt.NonLinear)
+    plain = convirt.CLIP.encode_text(model, TOKENS).clamp(min=0)
+    assert torch.allclose(model.encode_text(TOKENS), plain @ model.text_head.weight.T + model.text_head.bias, atol=1e-5)
+    plain = convirt.CLIP.encode_image(model, IMAGES).clamp(min=0)
+    expected = plain @ model.visual_head.weight.T + model.visual_head.bias
+    assert torch.allclose(model.encode_image(IMAGES), expected, atol=1e-5)
+    for kind, moves in ((convirt.CLIP, True), (convirt.FixedScale, False)):
+        model = make(kind)
+        contrastive_loss(model.encode_image(IMAGES), model.encode_text(TOKENS), model.logit_scale).backward()
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=0)
+        optimizer.step()
+        assert (model.logit_scale.item() != pytest.approx(math.log(1 / 0.07))) == moves
+
+
+def test_a_changed_world_changes_training_alone():
+    plain = convirt.World(3)
+    world = convirt.Changed(3, convirt.phrases, 50)
+    images, captions = world.batch(1, 64)
+    full = plain.batch(1, 64)
+    assert torch.equal(images, full[0]) and all(short in long for short, long in zip(captions, full[1]))
+    assert captions != full[1] and captions == world.batch(1, 64)[1], "the same for the same step"
+    assert world.examples(5)[1] == plain.examples(5)[1]
