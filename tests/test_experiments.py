@@ -12,10 +12,13 @@ from PIL import Image
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
 import common
+import figure5
 import figure6
 import figure7
 import figure8
 import limits
+import matches
+import number_to_text
 import run
 from clip_minimal import CLIP, CLIPConfig, Tokenizer, save
 from common import Lab
@@ -25,12 +28,15 @@ from train_tiny import COLOURS, OBJECTS, RELATIONS, World
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """An untrained model where the trained one would be kept."""
+    """Untrained models where the trained ones would be kept."""
     folder = tmp_path_factory.mktemp("cache")
     tokenizer = Tokenizer.train(World().texts()[:500], 600)
     torch.manual_seed(0)
     model = CLIP(CLIPConfig(16, 48, (1, 1, 1, 1), 4, None, 64, 1, 48, len(tokenizer.vocab)))
     save(folder / f"clip-tiny-RN-{round(1700 * 0.02)}-0.pt", model, tokenizer)
+    for kind, steps in [*((kind, 20 if kind == "SimCLR" else 34) for kind in common.OUTPUTS),
+                        *(("supervised", max(2, round(0.02 * steps))) for steps in matches.STEPS)]:
+        torch.save(common.ImageModel(common.OUTPUTS[kind]).state_dict(), folder / f"{kind}-{steps}-0-0.02.pt")
     return folder
 
 
@@ -117,7 +123,7 @@ def test_captions_of_the_limits_by_hand():
 @pytest.mark.parametrize("name", run.EXPERIMENTS)
 def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache, tmp_path, monkeypatch, capsys):
     some = {task: TASKS[task] for task in ("card suits", "binding", "two objects", "scenery", "cells", "grey")}
-    for module in (figure6, figure7, figure8):  # each probe is sixteen fits
+    for module in (figure5, figure6, figure7, figure8, number_to_text):  # each probe is sixteen fits
         monkeypatch.setattr(module, "TASKS", some)
     argv = [name, "--budget", "0.02", "--seeds", "0", "--out", str(tmp_path), "--cache", str(cache)]
     assert run.main(argv) == 0

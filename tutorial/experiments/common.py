@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 import zeroshot
-from clip_minimal import CLIP, CONFIGS, Tokenizer, load, save, write
+from clip_minimal import CLIP, CONFIGS, ModifiedResNet, Tokenizer, load, normalize, save, write
 from tasks import TASKS, examples
-from train_tiny import TEXT_LR, World, learning_rate, make_optimizer, train
+from train_tiny import COLOURS, OBJECTS, TEXT_LR, World, article, learning_rate, make_optimizer, train
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"  # Okabe and Ito's, told apart by all eyes
 SHOTS = [1, 2, 4, 8, 16]
@@ -70,6 +72,95 @@ class Lab:
             write(path, lambda file: torch.save(module.state_dict(), file))
         return module.eval()
 
+    def image_model(self, seed, kind, steps=None):
+        """An image encoder trained without text, by train_images, unless it is there already -> fused ImageModel. Of
+        the labelled ones 1,700 steps see CLIP's very images; SimCLR, which looks at each twice, gets 1,000."""
+        steps = max(2, round((steps or (1000 if kind == "SimCLR" else 1700)) * self.budget))
+        torch.manual_seed(seed)
+        model = ImageModel(OUTPUTS[kind]).to(memory_format=torch.channels_last)
+        world = World(seed)
+        world.names_until = round(world.names_until * self.budget)
+        return zeroshot.fuse(self.trained(f"{kind}-{steps}-{seed}", model,
+                                          lambda model: train_images(model, kind, world, steps)))
+
+
+OUTPUTS = {"supervised": len(OBJECTS), "more classes": len(OBJECTS) * len(COLOURS), "SimCLR": 128}  # of image models
+
+
+class ImageModel(nn.Module):
+    """tiny-RN's image encoder alone, with so many outputs, under the names by which zeroshot.py knows a CLIP's."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.config = dataclasses.replace(CONFIGS["tiny-RN"], embed_dim=outputs)
+        self.visual = ModifiedResNet(self.config)
+        self.register_buffer("logit_scale", torch.tensor(0.0))
+
+    def encode_image(self, images):
+        return self.visual(images)
+
+
+def train_images(model, kind, world, steps, batch_size=256):
+    """Train on the images of CLIP's batches. "supervised": which of the objects it is, as ResNet-50 on ImageNet; "more
+    classes": which of 1,100 objects in a colour, as BiT-M on ImageNet-21k; "SimCLR": which of all views of a batch is
+    of the same image (Chen et al. 2020), the features behind a head that is then left away."""
+    head = nn.Sequential(nn.ReLU(), nn.Linear(128, 128)) if kind == "SimCLR" else nn.Identity()
+
+    def loss(step):
+        scenes, images = pictures(world, step, batch_size)
+        if kind == "SimCLR":
+            images = torch.cat([view(images), view(images)])  # (2B, 3, R, R)
+        outputs = head(model.visual(normalize(images).contiguous(memory_format=torch.channels_last)))
+        return nt_xent(outputs) if kind == "SimCLR" else F.cross_entropy(outputs, numbers(scenes, kind))
+
+    fit(nn.ModuleDict({"visual": model.visual, "head": head}), loss, steps, text_lr=1)
+
+
+def pictures(world, step, n):
+    """What the images of world.batch(step, n) show, and their levels (n, 3, R, R)."""
+    names_only = step < world.names_until and step % 3 == 0
+    scenes = world.scenes(world.rng(0, step), n, "single" if names_only else None)
+    return scenes, world.draw(scenes)
+
+
+def numbers(scenes, kind):
+    """The class of each scene (n,): its object, or its object in its colour; -100, which cross-entropy leaves out, for
+    the two objects of a related one."""
+    obj, colour = scenes["object"][:, 0], scenes["colour"][:, 0]
+    number = obj * len(COLOURS) + colour if kind == "more classes" else obj
+    return torch.from_numpy(np.where(scenes["kind"] == 3, -100, number))
+
+
+def view(images):
+    """Levels (n, 3, R, R) -> the same, augmented as SimCLR's: a square of a quarter to all of the image, mirrored or
+    not, its saturation from grey to half as much again, and of each colour another contrast and light."""
+    n, one = len(images), (len(images), 1, 1, 1)
+    side, mirrored = (0.25 + 0.75 * torch.rand(n)).sqrt(), 2 * torch.randint(2, (n,)) - 1  # (n,) each
+    corner = (1 - side)[:, None] * (2 * torch.rand(n, 2) - 1)  # (n, 2), of the square's middle, from -1 to 1
+    zero = torch.zeros(n)
+    theta = torch.stack([side * mirrored, zero, corner[:, 0], zero, side, corner[:, 1]], -1).view(n, 2, 3)
+    images = F.grid_sample(images, F.affine_grid(theta, images.shape, align_corners=False), padding_mode="border",
+                           align_corners=False)
+    images = torch.lerp(images.mean(dim=1, keepdim=True), images, 1.5 * torch.rand(one))
+    return (images * (0.6 + 0.8 * torch.rand(n, 3, 1, 1)) + 0.4 * torch.rand(n, 3, 1, 1) - 0.2).clamp(0, 1)
+
+
+def nt_xent(outputs, temperature=0.1):
+    """SimCLR's loss of outputs (2B, E), rows i and B + i two views of one image -> scalar, in nats; a guess is
+    ln(2B - 1): cross-entropy of "which of the others is the same image" over cosines / temperature."""
+    z = F.normalize(outputs, dim=-1)
+    similarities = (z @ z.T / temperature).fill_diagonal_(-math.inf)  # (2B, 2B), none with itself
+    return F.cross_entropy(similarities, torch.arange(len(z)).roll(len(z) // 2))
+
+
+def number_scores(model, name, images):
+    """The outputs of a supervised ImageModel at the classes of a task, up to a factor for each image -> (B, N); None
+    where a class is none of the objects."""
+    objects = [article(label) for label in OBJECTS]
+    if not set(TASKS[name].classes) <= set(objects):
+        return None
+    return zeroshot.encode_images(model, images)[:, [objects.index(label) for label in TASKS[name].classes]]
+
 
 def fit(module, loss, steps, lr=4e-3, text_lr=TEXT_LR, every=100):
     """Minimise loss(step), a scalar, with the optimizer and the schedule of train_tiny.train: of parameters whose names
@@ -108,14 +199,16 @@ def few(labels, shots, seed):
     return torch.cat([order[labels[order] == i][:shots] for i in labels.unique()])
 
 
-def scores_on_task(lab, seed, name, shots=()):
+def scores_on_task(lab, seed, name, shots=(), kind="CLIP"):
     """-> {"zero-shot": value, "probe": value, "1": value, ...}: a task's metric on its test images, of the classifier
     from text, of the linear probe, and of probes on so many examples a class. The strength of the latter is the best on
-    the whole of validation, which favours them; they are not refitted on it."""
+    the whole of validation, which favours them; they are not refitted on it. Of another kind of model than CLIP, one of
+    OUTPUTS, there is no classifier from text: nan."""
     def measure():
-        model, tokenizer = lab.clip(seed)
+        model, tokenizer = lab.clip(seed) if kind == "CLIP" else (lab.image_model(seed, kind), None)
         task, (train, valid, test) = TASKS[name], splits(lab, model, name, max([4, *shots]))
-        values = {"zero-shot": zero_shot(model, tokenizer, name, *examples(name, "test", lab.size(name, "test")))}
+        values = {"zero-shot": math.nan if tokenizer is None else zero_shot(
+            model, tokenizer, name, *examples(name, "test", lab.size(name, "test")))}
         W, b, _ = zeroshot.linear_probe(*train, *valid, task.metric)
         values["probe"] = task.metric(test[0].double() @ W + b, test[1])
         for k in shots:
@@ -125,7 +218,7 @@ def scores_on_task(lab, seed, name, shots=()):
             values[str(k)] = task.metric(test[0].double() @ W + b, test[1])
         return values
 
-    return lab.remember(["scores", seed, name, list(shots)], measure)
+    return lab.remember(["scores", seed, name, list(shots)] + [kind] * (kind != "CLIP"), measure)
 
 
 def examples_to_match(shots, values, target):

@@ -22,8 +22,8 @@ from clip_minimal import write
 from common import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPERIMENTS = ["figure2", "figure4", "figure6", "figure7", "figure8", "figure13", "convirt", "limits",
-               "reranking", "typographic", "table13"]
+EXPERIMENTS = ["number_to_text", "figure2", "convirt", "figure4", "figure5", "figure6", "figure7", "figure8", "figure13",
+               "matches", "limits", "reranking", "typographic", "table13"]
 
 
 def write_table(path, rows):
@@ -72,7 +72,7 @@ def main(argv=None):
     names = EXPERIMENTS if args.all else args.names
     if args.list or not names:
         for name in EXPERIMENTS:
-            print(f"{name:12} {importlib.import_module(name).__doc__.splitlines()[0]}")
+            print(f"{name:14} {importlib.import_module(name).__doc__.splitlines()[0]}")
         return 0
     for name in names:
         if name not in EXPERIMENTS:
