@@ -27,7 +27,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = str(ROOT), str(ROOT / "tutorial/experiments")
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure

@@ -1,6 +1,10 @@
 """The count of operations, against counts by hand and those of others."""
+import sys
+from pathlib import Path
+
 import pytest
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
 from clip_minimal import CONFIGS, CLIPConfig
 from flops import flops
 

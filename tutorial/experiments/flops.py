@@ -1,11 +1,11 @@
-"""How many operations a model takes: what times are compared with in benchmark.py."""
+"""How many operations a model takes: the axis of Figures 4, 9 and 10, and what benchmark.py compares times with."""
 import sys
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 from clip_minimal import CLIP
 
 
