@@ -1,5 +1,6 @@
 """How many operations a model takes: the axis of Figures 4, 9 and 10, and what benchmark.py compares times with."""
 import sys
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 from clip_minimal import CLIP
 
 
+@cache
 def flops(config, texts=77):
     """A CLIPConfig -> operations for (one image, one text of `texts` tokens, or of the context where that is shorter):
     matrix products and convolutions as this code writes them (see Transformer for the last block), two a multiply-add.
