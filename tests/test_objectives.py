@@ -42,8 +42,8 @@ def test_log_likelihood_is_that_of_one_token_after_the_other():
         total, text = 0, row[1:row.index(11) + 1]
         for i, token in enumerate(text):  # of the transformer, the last place of a text that ends here
             x = torch.cat([feature[None], model.token_embedding.weight[text[:i]]]) + model.positional_embedding[:i + 1]
-            x = model.transformer(x[None], torch.tensor([i]))  # (1, D)
-            logits = model.token_embedding.weight @ (model.ln_final(x[0]) @ model.text_projection)
+            x = model.transformer(x[None], torch.tensor([[i]]), torch.ones(i + 1, i + 1, dtype=torch.bool).tril())
+            logits = model.token_embedding.weight @ (model.ln_final(x[0, 0]) @ model.text_projection)
             total += logits.log_softmax(0)[token]
         assert value.item() == pytest.approx(total.item(), abs=1e-4)
 

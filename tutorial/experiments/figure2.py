@@ -87,7 +87,7 @@ def draw(rows):
     for i, (slow, fast, paper) in enumerate(zip(names, names[1:], (3, 4, None))):
         factors = [factor(curves[slow, seed], curves[fast, seed]) for seed in seeds]
         right.plot(factors, [i] * len(seeds), "o", color=BLUE, label="here, a seed" if i == 0 else None)
-        labels.append(f"{slow} →\\n{fast}\\n{np.median(factors):.1f}x")
+        labels.append(f"{slow} →\n{fast}\n{np.median(factors):.1f}x")
         if paper:
             right.plot(paper, i, "*", color=ORANGE, markersize=12, label="the paper, on ImageNet" if i == 0 else None)
     right.axvline(1, color=GREY, linewidth=0.8)
