@@ -242,20 +242,20 @@ def encode_texts(model, tokenizer, texts, truncate=False, size=512):
     """One text or more -> unit features (texts, E). One longer than the context is a ValueError or is cut. The mask is
     causal: what stands behind a token does not change its output, so a beginning is run once, however many texts share
     it. Some `size` nodes of the tree of beginnings are one row of tokens, each of which looks at its ancestors."""
-    tokens = tokenizer(texts, model.config.context_length, truncate, pad=False).to(model.logit_scale.device)
+    tokens = tokenizer(texts, model.config.context_length, truncate, pad=False)  # (texts, T)
     order = torch.tensor(sorted(range(len(tokens)), key=tokens.tolist().__getitem__))  # equal beginnings in succession
-    tokens, features = tokens[order], []  # (texts, T)
+    tokens, device, features = tokens[order], model.logit_scale.device, []
     end = (tokens == model.eot_token).int().argmax(dim=-1, keepdim=True)  # (texts, 1)
-    live = torch.arange(tokens.shape[1], device=tokens.device) <= end  # (texts, T), False for padding
+    live = torch.arange(tokens.shape[1]) <= end  # (texts, T), False for padding
     new = ((tokens != tokens.roll(1, dims=0)).cumsum(dim=1) > 0) & live  # where it is no beginning of the text before
     sizes = (new.sum(dim=1).cumsum(dim=0) // size).unique_consecutive(return_counts=True)[1].tolist()
     for tokens, end, live, new in zip(*(x.split(sizes) for x in (tokens, end, live, new))):
         new[0] = live[0]
         i, j = new.nonzero(as_tuple=True)  # (n,) twice: the text of each node, and its place there
-        node = torch.zeros_like(tokens).index_put((i, j), torch.arange(len(i), device=i.device)).cummax(dim=0).values
+        node = torch.zeros_like(tokens).index_put((i, j), torch.arange(len(i))).cummax(dim=0).values
         mask = (node[i][:, j] == node[i, j]) & (j <= j[:, None])  # (n, n): is m the node at its place in n's text?
-        x = model.token_embedding(tokens[i, j]) + model.positional_embedding[j]  # (n, D)
-        x = model.transformer(x[None], node.gather(1, end).T, mask)[0]  # (texts, D)
+        x = model.token_embedding(tokens[i, j].to(device)) + model.positional_embedding[j]  # (n, D)
+        x = model.transformer(x[None], node.gather(1, end).T.to(device), mask.to(device))[0]  # (texts, D)
         features.append(F.normalize((model.ln_final(x) @ model.text_projection).float(), dim=-1))  # (texts, E)
     return torch.cat(features)[order.argsort()]
 
