@@ -220,8 +220,8 @@ class ResidualAttentionBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """x (B, T, D), place (B, n): the tokens wanted, mask (T, T): True where token t may look at token u -> (B, n, D). In
-    the last block the softmax, the output projection and the perceptron run for what is wanted alone."""
+    """x (B, T, D), place (B, n): the tokens wanted, mask (T, T): True where token t may look at u -> (B, n, D). In the
+    last block the softmax, the output projection and the perceptron run for what is wanted alone."""
 
     def __init__(self, width, layers, gelu):
         super().__init__()

@@ -45,7 +45,7 @@ def test_one_more_epoch_at_336_pixels(bills):
 
 
 def test_memory_of_the_similarities(bills):
-    """2^15 pairs have 2^30 similarities of 4 bytes. Of 256 GPUs each has the rows of 128 images, and as many columns."""
+    """2^15 pairs have 2^30 similarities of 4 bytes. Of 256 GPUs each has the rows of 128 images and as many columns."""
     assert bill.similarities(2 ** 15) == 2 ** 32
     assert bill.similarities(2 ** 15, 256) == 2 * 128 * 2 ** 15 * 4
     assert bills["RN50x64"]["similarities MB"] == pytest.approx(4294.97, abs=0.01)

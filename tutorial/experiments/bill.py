@@ -58,8 +58,8 @@ def draw(rows):
     names, days = [row["model"] for row in rows], np.array([row["V100 days"] for row in rows])
     left.barh(names, days, color=BLUE, label="from the operations")
     told = {row["model"]: row["paper's V100 days"] for row in rows if row["utilisation"]}
-    left.plot(told.values(), told.keys(), "*", color=ORANGE, markersize=14, label="the paper's, of which follow " + ", ".join(
-        f"{row['utilisation']:.1%}" for row in rows if row["utilisation"]))
+    shares = ", ".join(f"{row['utilisation']:.1%}" for row in rows if row["utilisation"])
+    left.plot(told.values(), told.keys(), "*", color=ORANGE, markersize=14, label=f"the paper's: {shares} of the peak")
     for name, value in zip(names, days):
         left.text(2.2 * value, name, f"{value:,.0f}" if value > 1 else f"{value * DAY:.0f} s", va="center", fontsize=8)
     left.set(xscale="log", xlim=(days.min() / 3, days.max() * 60), ylim=(len(rows) - 0.4, -0.6),

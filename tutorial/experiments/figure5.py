@@ -1,6 +1,6 @@
 """Figure 5: zero-shot CLIP against a fully supervised linear classifier on a supervised ResNet's features.
 
-The paper's wins on 16 of 27 datasets: on most everyday objects; it loses on specialised, complex or abstract tasks, such
+The paper's wins on 16 of 27 datasets: on most everyday objects; it loses on specialised, complex or abstract ones, such
 as satellite images, tumours, counting and distances (Section 3.1.5). The right panel shows where ours does.
 """
 import numpy as np

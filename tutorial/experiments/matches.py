@@ -1,7 +1,7 @@
 """Abstract and Section 3.1.3: zero-shot CLIP and the same encoder trained on all labels, as the paper's ResNet-50.
 
-The paper's zero-shot accuracy on ImageNet, 76.2 %, is that of a ResNet-50 trained on its 1.28 million labels, and it loses
-less under distribution shift (Figure 13). Ours has seen the images and their captions, but no label of the object task.
+The paper's zero-shot accuracy on ImageNet, 76.2 %, is that of a ResNet-50 trained on its 1.28 million labels, and it
+loses less under distribution shift (Figure 13). Ours has seen the images and their captions, but no label of the task.
 """
 import numpy as np
 from matplotlib.figure import Figure

@@ -1,7 +1,7 @@
 """From a number to text (Sections 1 and 2.1): the same encoder and images, told a class's number or a caption.
 
-Whoever learns numbers from 0 to 99 can name those hundred things and nothing else; who learns captions makes a classifier
-of any words. For what needs labels, both kinds of features get a linear probe.
+Whoever learns numbers from 0 to 99 can name those hundred things and nothing else; who learns captions makes a
+classifier of any words. For what needs labels, both kinds of features get a linear probe.
 """
 import math
 

@@ -1,4 +1,4 @@
-"""Figures 9 and 10: zero-shot error, and linear probes, against the operations of the image encoder, on eight models."""
+"""Figures 9 and 10: zero-shot error and linear probes against the operations of the image encoder, on eight models."""
 import numpy as np
 from matplotlib.figure import Figure
 
