@@ -1,0 +1,41 @@
+"""Cut tutorial/exercises out of tutorial/solutions: run it after any change there or in hints.md.
+
+In a solution, what stands between `# solution` and `# end` is replaced by a NotImplementedError, or by the lines behind
+`# given`, uncommented: code with a mistake to be found. `# Exercise 3.2` above a function gets its numbers from hints.md.
+"""
+import re
+from pathlib import Path
+
+from grade import HERE, read_exercises
+
+BODY = re.compile(r"^( *)# solution\n.*?(?:^ *# given\n(.*?))?^ *# end\n", re.S | re.M)
+SECRET = re.compile(r"<!-- solution -->\n.*?<!-- end -->\n", re.S)
+
+
+def stubs(source, exercises):
+    """The text of a master -> what students get."""
+    parts = re.split(r"(?m)^# Exercise (\d+\.\d+)\n", source)  # before the first, number, text, number, text, ...
+    for i in range(1, len(parts), 2):
+        number, e = parts[i], exercises[parts[i]]
+
+        def body(match):
+            given = re.sub(r"(?m)^( *)# ?", r"\1", match[2] or "")
+            return given or f'{match[1]}raise NotImplementedError("Exercise {number}")\n'
+
+        parts[i] = (f"# Exercise {number}: {e.kind}, difficulty {e.difficulty} of 5, about {e.minutes} minutes; hints: "
+                    f"python tutorial/grade.py {number} --hint 1, then 2, 3\n")
+        parts[i + 1] = BODY.sub(body, parts[i + 1])
+    return "".join(parts)
+
+
+def make():
+    """-> {path below tutorial/exercises: text}, for all masters."""
+    exercises = read_exercises()
+    made = {path.name: stubs(path.read_text("utf-8"), exercises) for path in (HERE / "solutions").glob("ch*.py")}
+    return made | {"written.md": SECRET.sub("", (HERE / "solutions/written.md").read_text("utf-8"))}
+
+
+if __name__ == "__main__":
+    for name, text in make().items():
+        Path(HERE, "exercises", name).write_text(text, "utf-8")
+        print(f"tutorial/exercises/{name}")
