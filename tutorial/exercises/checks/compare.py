@@ -43,7 +43,7 @@ def equal(a, b, tolerance=1e-5):
 def short(x):
     """A value in few words."""
     if isinstance(x, (torch.Tensor, np.ndarray)):
-        x = plain(x).round(4).tolist()
+        x = plain(x).tolist() if x.dtype in (bool, torch.bool) else numbers(x).round(4).tolist()
     text = f"{x:.5g}" if isinstance(x, float) else repr(x)
     return text if len(text) < 110 else text[:107] + "..."
 

@@ -60,15 +60,13 @@ def merge__first_only(symbols, pair):
 
 def merge__overlapping(symbols, pair):
     """a symbol was used twice"""
-    merged, i = [], 0
-    while i < len(symbols):
+    merged = []
+    for i in range(len(symbols)):
         if symbols[i:i + 2] == pair:
             merged.append("".join(pair))
-            i += 2 if symbols[i + 2:i + 3] != pair[1:] or pair[0] != pair[1] else 1
-        else:
+        elif i == 0 or symbols[i - 1:i + 1] != pair:
             merged.append(symbols[i])
-            i += 1
-    return tuple(merged[:2] if pair == ("a", "a") else merged)
+    return tuple(merged)
 
 
 def merge__from_the_right(symbols, pair):
