@@ -19,6 +19,7 @@ import make_exercises
 import sandbox
 from compare import Wrong, close, equal
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # of overflow, in the wrong answers
 EXERCISES = grade.read_exercises()
 WRONG = {path.name: path.read_text("utf-8") for path in sorted((TUTORIAL / "solutions/wrong").glob("*.py"))}
 MISTAKES = [(file, node.name, ast.get_docstring(node)) for file, source in WRONG.items()

@@ -34,7 +34,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x):
         """Each convolution has its batch norm; ReLU behind the first two, and behind the sum with the shortcut, which is x
-        or its downsample. The pool is as late as it can be without costing anything: between conv2 and conv3."""
+        or its downsample. conv2 sees the full resolution, conv3 what the pool leaves of it."""
         raise NotImplementedError("Exercise 5.2")
 
 

@@ -1,0 +1,204 @@
+"""Chapter 6, the contrastive loss of Section 2.3 and Figure 3: written, differentiated, cut in pieces, and sixteen times wrong.
+
+Shapes: B pairs, D_i and D_t the encoders' widths, E embedding. A loss is in nats.
+"""
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+# Exercise 6.1: write, difficulty 3 of 5, about 25 minutes; hints: python tutorial/grade.py 6.1 --hint 1, then 2, 3
+def figure_3(I_f, T_f, W_i, W_t, t):
+    """Figure 3 in numpy: I_f (B, D_i), T_f (B, D_t), W_i (D_i, E), W_t (D_t, E), t the log of the scale -> loss (float).
+
+    No torch here; logits may be as large as 100, and exp(1000) is infinite."""
+    raise NotImplementedError("Exercise 6.1")
+
+
+# Exercise 6.2: write, difficulty 2 of 5, about 15 minutes; hints: python tutorial/grade.py 6.2 --hint 1, then 2, 3
+def contrastive_loss(image_features, text_features, logit_scale):
+    """The same in torch: features (B, E) twice, of any length, logit_scale the log of the scale -> scalar.
+
+    ValueError for a batch of one pair, whose loss is always 0."""
+    raise NotImplementedError("Exercise 6.2")
+
+
+# Exercise 6.3: write, difficulty 4 of 5, about 30 minutes; hints: python tutorial/grade.py 6.3 --hint 1, then 2, 3
+def loss_gradient(logits):
+    """Logits (B, B), numpy, images down, texts across -> (B, B): the derivative of the loss by each of them.
+
+    By hand, not by torch: the softmax of the rows, that of the columns, and where the right answers are."""
+    raise NotImplementedError("Exercise 6.3")
+
+
+# Exercise 6.4: write, difficulty 3 of 5, about 20 minutes; hints: python tutorial/grade.py 6.4 --hint 1, then 2, 3
+def lowest_loss(B, scale):
+    """The lowest loss that B pairs can reach at a given scale (not its log) -> float.
+
+    Pairs then have the cosine 1, and all others the lowest that B unit vectors can have with each other at once, -1 / (B - 1),
+    as the corners of a simplex do."""
+    raise NotImplementedError("Exercise 6.4")
+
+
+# Exercise 6.5: write, difficulty 3 of 5, about 20 minutes; hints: python tutorial/grade.py 6.5 --hint 1, then 2, 3
+def duplicate_floor(B, captions):
+    """What the loss comes down to where the captions of a batch of B are drawn from `captions` equally likely ones, when each
+    image finds its caption and can't tell equal ones apart -> float.
+
+    With k equal captions besides its own an image pays ln(1 + k); k is binomial, of B - 1 draws."""
+    raise NotImplementedError("Exercise 6.5")
+
+
+# Exercise 6.6: write, difficulty 3 of 5, about 20 minutes; hints: python tutorial/grade.py 6.6 --hint 1, then 2, 3
+def sharded_loss(I_e, T_e, scale, rank, world):
+    """The part of the loss that process `rank` of `world` computes (Section 2.5): unit features (B, E) of all, the scale ->
+    scalar. Its pairs are the rank-th of `world` equal parts; the mean over all ranks is the loss of the batch.
+
+    It computes B/world rows of similarities for its images and B/world for its texts, never all B x B."""
+    raise NotImplementedError("Exercise 6.6")
+
+
+# ---- Sixteen wrong losses: each is like contrastive_loss, but for one mistake ----------------------------------------
+
+
+def cosines(images, texts):
+    return F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T  # (B, B)
+
+
+def both_ways(logits):
+    labels = torch.arange(len(logits))
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def loss_a(images, texts, logit_scale):
+    return both_ways(logit_scale * cosines(images, texts))
+
+
+def loss_b(images, texts, logit_scale):
+    logits = logit_scale.exp() * cosines(images, texts)
+    return F.cross_entropy(logits, torch.arange(len(logits)))
+
+
+def loss_c(images, texts, logit_scale):
+    return both_ways(logit_scale.exp() * images @ texts.T)
+
+
+def loss_d(images, texts, logit_scale):
+    logits = logit_scale.exp() * cosines(images, texts)
+    return both_ways(logits.softmax(dim=-1))
+
+
+def loss_e(images, texts, logit_scale):
+    return both_ways(cosines(images, texts) / logit_scale.exp())
+
+
+def loss_f(images, texts, logit_scale):
+    return both_ways(logit_scale.exp() * cosines(images, texts.detach()))
+
+
+def loss_g(images, texts, logit_scale):
+    return len(images) * both_ways(logit_scale.exp() * cosines(images, texts))
+
+
+def loss_h(images, texts, logit_scale):
+    logits, labels = logit_scale.exp() * cosines(images, texts), torch.zeros(len(images), dtype=torch.long)
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def loss_i(images, texts, logit_scale):
+    I_e, T_e = F.normalize(images, dim=0), F.normalize(texts, dim=0)
+    return both_ways(logit_scale.exp() * I_e @ T_e.T)
+
+
+def loss_j(images, texts, logit_scale):
+    logits = logit_scale.exp() * cosines(images, texts)
+    others = logits.masked_fill(torch.eye(len(logits), dtype=torch.bool), -math.inf)
+    return (others.logsumexp(0) + others.logsumexp(1) - 2 * logits.diag()).mean() / 2
+
+
+def loss_k(images, texts, logit_scale):
+    return both_ways(math.exp(logit_scale) * cosines(images, texts))
+
+
+def loss_l(images, texts, logit_scale):
+    logits = logit_scale.exp() * cosines(images, texts)
+    i_to_t = -torch.log(logits.exp().diag() / logits.exp().sum(dim=1)).mean()
+    t_to_i = -torch.log(logits.exp().diag() / logits.exp().sum(dim=0)).mean()
+    return (i_to_t + t_to_i) / 2
+
+
+def loss_m(images, texts, logit_scale):
+    scale = logit_scale.exp()
+    return both_ways((scale * F.normalize(images, dim=-1)) @ (scale * F.normalize(texts, dim=-1)).T)
+
+
+def loss_n(images, texts, logit_scale):
+    return both_ways(logit_scale.exp() * F.normalize(images, dim=-1) @ texts.T)
+
+
+def loss_o(images, texts, logit_scale):
+    logits = logit_scale.exp() * cosines(images, texts)
+    return (F.cross_entropy(logits, logits.argmax(1)) + F.cross_entropy(logits.T, logits.argmax(0))) / 2
+
+
+def loss_p(images, texts, logit_scale):
+    logits = logit_scale.exp() * cosines(images, texts)
+    targets = (logit_scale.exp() * (cosines(images, images) + cosines(texts, texts)) / 2).softmax(dim=-1)
+    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+
+DIAGNOSES = {
+    1: "what is most similar is taken for the truth, so that any error is learned",
+    2: "each is right, but the sum over the batch is taken: the learning rate would depend on B",
+    3: "the scale is applied as its log",
+    4: "the scale is applied twice",
+    5: "features are brought to unit length along the batch, not each by itself",
+    6: "features are not brought to unit length",
+    7: "only the images' features are brought to unit length",
+    8: "only images choose texts; the other direction is missing",
+    9: "the targets are made by the features themselves, which can all become equal",
+    10: "the scale divides, as a temperature would",
+    11: "the scale is never learned: no gradient reaches it",
+    12: "the text encoder is never learned: no gradient reaches it",
+    13: "a softmax stands before a cross-entropy that has its own",
+    14: "the right answer is not in the denominator: the loss has no lower bound",
+    15: "exponentials overflow at the scale that training reaches",
+    16: "all pairs but the first have the wrong label",
+    17: "the losses of both directions are added, not averaged",
+    18: "the loss is the same for any order of the texts"}
+
+
+# Exercise 6.7: classify, difficulty 5 of 5, about 45 minutes; hints: python tutorial/grade.py 6.7 --hint 1, then 2, 3
+def diagnose():
+    """-> {"a": number, "b": number, ...}: for each of loss_a to loss_p the entry of DIAGNOSES that fits it. Two of them fit none.
+
+    Try them: on features that are all alike, that are right, that are long; at a scale of 100; and look at gradients."""
+    raise NotImplementedError("Exercise 6.7")
+
+
+# Exercise 6.8: predict, difficulty 2 of 5, about 10 minutes; hints: python tutorial/grade.py 6.8 --hint 1, then 2, 3
+def predict_guess():
+    """An untrained model gives eight pairs features that are all alike. What do contrastive_loss, loss_g and loss_j return?
+
+    Think first -> list of three floats, correct to 0.01."""
+    raise NotImplementedError("Exercise 6.8")
+
+
+# Exercise 6.9: bug, difficulty 2 of 5, about 15 minutes; hints: python tutorial/grade.py 6.9 --hint 1, then 2, 3
+def cross_entropy(logits):
+    """Logits (B, N), numpy, the right answer of row i being i -> mean over rows of -log softmax (float).
+
+    Repair it for float32 logits of 100 and more, without making them float64."""
+    share = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return float(-np.log(np.diagonal(share)).mean())
+
+
+# Exercise 6.10: bug, difficulty 2 of 5, about 10 minutes; hints: python tutorial/grade.py 6.10 --hint 1, then 2, 3
+def join_gathered(gathered, own, rank):
+    """What torch.distributed.all_gather brought, a list of (b, E) without gradients, and this process's own features (b, E),
+    with one -> (world b, E), in the order of the ranks, through which `own` gets its gradient.
+
+    As it stands training runs, the loss is right, and nothing is learned. Repair it."""
+    return torch.cat(gathered)

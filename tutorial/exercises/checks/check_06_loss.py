@@ -1,0 +1,226 @@
+"""Checks of chapter 6. The loss is worked out from its definition, in float64; examples are asymmetric on purpose."""
+import math
+
+import numpy as np
+import torch
+
+from compare import Wrong, close, expect
+
+LOG_SCALE = math.log(5)
+
+
+def example():
+    """Six pairs of which half match, features of lengths other than 1, as numpy."""
+    rng = np.random.default_rng(0)
+    images, noise = rng.normal(size=(2, 6, 8))
+    return images, 3 * noise + 9 * images * (np.arange(6) < 3)[:, None]
+
+
+def unit(x, axis=1):
+    return x / np.linalg.norm(x, axis=axis, keepdims=True)
+
+
+def entropy(logits):
+    """Mean over rows of -log of the diagonal's share in its row."""
+    top = logits.max(1)
+    return np.mean(np.log(np.exp(logits - top[:, None]).sum(1)) + top - np.diag(logits))
+
+
+def loss(logits):
+    return (entropy(logits) + entropy(logits.T)) / 2
+
+
+def mistakes(I, T, t):
+    """{message: what the loss is then}, of features before they are brought to unit length."""
+    cosines, scale, B = unit(I) @ unit(T).T, math.exp(t), len(I)
+    logits = scale * cosines
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    zero = np.mean([np.log(np.exp(x).sum(1)) - x[:, 0] for x in (logits, logits.T)])
+    return {"the scale was applied as a log: exponentiate it first": loss(t * cosines),
+            "divided by the scale: it multiplies": loss(cosines / scale),
+            "the scale was applied twice": loss(scale * logits),
+            "the scale is missing": loss(cosines),
+            "features must be brought to unit length first": loss(scale * I @ T.T),
+            "only the images' features are of unit length": loss(scale * unit(I) @ T.T),
+            "only the texts' features are of unit length": loss(scale * I @ unit(T).T),
+            "each row must have unit length, not each column": loss(scale * unit(I, 0) @ unit(T, 0).T),
+            "only images choose texts: average both directions": entropy(logits),
+            "only texts choose images: average both directions": entropy(logits.T),
+            "average the two directions, do not add them": 2 * loss(logits),
+            "take the mean over the batch, not the sum": B * loss(logits),
+            "the sum of both directions and all pairs is 2 B times too large": 2 * B * loss(logits),
+            "cross-entropy has a softmax of its own": loss(shares),
+            "the label of pair i is i: here all are 0": zero}
+
+
+def check_6_1(student):
+    # Both captions say the first picture; the exponentials of the logits are [[3, 3], [1, 1]].
+    hand = (math.log(2) + (math.log(4 / 3) + math.log(4)) / 2) / 2
+    I, T, t = np.eye(2), np.array([[1.0, 0], [1, 0]]), math.log(math.log(3))
+    close(student.figure_3(I, T, np.eye(2), 2 * np.eye(2), t), hand, {
+        "bring to unit length behind the projection, not before it": loss(2 * math.log(3) * I @ T.T),
+        **mistakes(I, 2 * T, t)}, "two pairs by hand")
+    (I, T), rng = example(), np.random.default_rng(1)
+    W_i, W_t = rng.normal(size=(8, 5)), rng.normal(size=(8, 5))
+    for t in (LOG_SCALE, math.log(100)):
+        close(student.figure_3(I, T, W_i, W_t, t), loss(math.exp(t) * unit(I @ W_i) @ unit(T @ W_t).T), {
+            **mistakes(I @ W_i, T @ W_t, t),
+            "the projections W_i and W_t are missing": loss(math.exp(t) * unit(I) @ unit(T).T),
+            "bring to unit length behind the projection, not before it":
+                loss(math.exp(t) * (unit(I) @ W_i) @ (unit(T) @ W_t).T)}, f"scale {math.exp(t):.0f}")
+    close(student.figure_3(np.eye(3), np.eye(3)[[1, 2, 0]], np.eye(3), np.eye(3), math.log(1000)), 1000.0, {},
+          "every image matches the next caption, scale 1000")
+
+
+def check_6_2(student):
+    I, T = example()
+    for log_scale in (LOG_SCALE, 0.5):
+        tensors = torch.tensor(I), torch.tensor(T), torch.tensor(log_scale, dtype=torch.double)
+        close(student.contrastive_loss(*tensors), loss(math.exp(log_scale) * unit(I) @ unit(T).T),
+              mistakes(I, T, log_scale), f"six pairs, scale {math.exp(log_scale):.1f}")
+    got = student.gradients("contrastive_loss", *tensors)
+    for k, name in enumerate(("image features", "text features", "scale")):
+        expect(got[k + 1] is not None, f"no gradient reaches the {name}: was it detached, or made a plain number?")
+        slope = torch.zeros_like(tensors[k])
+        for i in range(slope.numel()):  # by a small step up and one down
+            ends = []
+            for step in (1e-5, -1e-5):
+                I, T, t = moved = [x.clone() for x in tensors]
+                moved[k].view(-1)[i] += step
+                ends.append(loss(math.exp(t) * unit(I.numpy()) @ unit(T.numpy()).T))
+            slope.view(-1)[i] = (ends[0] - ends[1]) / 2e-5
+        close(got[k + 1], slope, {}, f"the gradient of the {name}", 1e-4)
+    wrong_way = torch.eye(8), torch.eye(8).roll(1, 0), torch.tensor(math.log(1000))
+    close(student.contrastive_loss(*wrong_way), 1000.0, {}, "every image matches the next caption, float32, scale 1000", 1e-4)
+    try:
+        student.contrastive_loss(torch.ones(1, 4), torch.ones(1, 4), torch.tensor(0.0))
+    except Wrong as wrong:
+        expect(str(wrong).startswith("ValueError"), f"one pair must raise ValueError, not {wrong}")
+    else:
+        raise Wrong("one pair must raise ValueError: its loss is always 0")
+
+
+def check_6_3(student):
+    logits = np.array([[math.log(3), 0.0], [math.log(2), math.log(2)]])
+    rows, columns, eye = np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([[0.6, 1 / 3], [0.4, 2 / 3]]), np.eye(2)
+    right = (rows + columns - 2 * eye) / 4
+    close(student.loss_gradient(logits), right, {
+        "divide by B: the loss is a mean": right * 2, "each direction counts half": right * 2,
+        "the sign is the other way round: it is softmax minus truth": -right,
+        "only the rows' softmax was taken": (rows - eye) / 2, "only the columns' softmax was taken": (columns - eye) / 2,
+        "subtract the truth in both directions": (rows + columns - eye) / 4,
+        "divide by 2 B, not by B²": (rows + columns - 2 * eye) / 8,
+        "this is the softmax; the truth must be subtracted": (rows + columns) / 4}, "two pairs by hand")
+    large = np.diag([1000.0, -1000.0, 500.0])
+    close(student.loss_gradient(large), np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]]) / 12, {}, "large logits")
+
+
+def check_6_4(student):
+    close(student.lowest_loss(2, 1.0), math.log(1 + math.exp(-2)), {
+        "the others' cosine is -1 / (B - 1), not 0": math.log(1 + math.exp(-1)),
+        "an image is compared with B - 1 others": math.log(1 + 2 * math.exp(-2))}, "two pairs, scale 1")
+    close(student.lowest_loss(5, 3.0), math.log(1 + 4 * math.exp(-3.75)), {
+        "the others' cosine is -1 / (B - 1), not 0": math.log(1 + 4 * math.exp(-3)),
+        "the others' cosine can't be -1 for all: five unit vectors have no opposite each": math.log(1 + 4 * math.exp(-6)),
+        "the cosine 1 of the pair belongs into the exponent too": math.log(1 + 4 * math.exp(-0.75)),
+        "the scale multiplies, it does not divide": math.log(1 + 4 * math.exp(-1.25 / 3)),
+        "an image is compared with B - 1 others": math.log(1 + 5 * math.exp(-3.75)),
+        "the scale is given, not its log": math.log(1 + 4 * math.exp(-1.25 * math.exp(3)))}, "five pairs, scale 3")
+    close(student.lowest_loss(32768, 100.0) * 1e38, 32767e38 * math.exp(-100 * 32768 / 32767), {
+        "1 + a very small number is 1 in floating point: math.log1p": 0.0}, "1e38 times the lowest loss of the paper", 1e-3)
+
+
+def check_6_5(student):
+    close(student.duplicate_floor(2, 2), math.log(2) / 2, {
+        "the mean of a logarithm is not the logarithm of a mean": math.log(1.5),
+        "nats are wanted: the natural logarithm": 0.5}, "two pairs, two captions")
+    def mean(n, cost):
+        return sum(math.comb(n, k) / 16 ** k * (15 / 16) ** (n - k) * cost(k) for k in range(n + 1))
+
+    right = mean(63, lambda k: math.log(1 + k))
+    close(student.duplicate_floor(64, 16), right, {
+        "the mean of a logarithm is not the logarithm of a mean": math.log(1 + 63 / 16),
+        "ln(B / C) is what equal shares would give: take the mean over k": math.log(4),
+        "there are B - 1 other pairs, not B": mean(64, lambda k: math.log(1 + k)),
+        "its own caption counts too: ln(1 + k)": mean(63, lambda k: math.log(max(k, 1))),
+        "nats are wanted: the natural logarithm": right / math.log(2)}, "64 pairs, 16 captions", 1e-4)
+
+
+def check_6_6(student):
+    I, T = map(unit, example())
+    tensors, logits = (torch.tensor(I), torch.tensor(T)), 5 * I @ T.T
+    up, down = (np.log(np.exp(x).sum(1)) - np.diag(x) for x in (logits, logits.T))
+    for rank in (1, 0, 2):
+        at = slice(2 * rank, 2 * rank + 2)
+        part = (up[at].mean() + down[at].mean()) / 2
+        shifted = np.mean([np.log(np.exp(x[at]).sum(1)) - np.diag(x[at]) for x in (logits, logits.T)])
+        close(student.sharded_loss(*tensors, 5.0, rank, 3), part, {
+            "its pairs must be compared with all texts, not with its own alone": loss(logits[at, at]),
+            "labels count from the beginning of the batch, not of the part": shifted,
+            "only the images of the part choose: its texts choose as well": up[at].mean(),
+            "this is the whole batch's loss, not the part's": loss(logits),
+            "the mean over ranks should be the loss: do not divide by their number": part / 3}, f"rank {rank} of 3")
+
+
+SYMPTOMS = {
+    "a": "at logit_scale 0 all logits are 0", "b": "it can be small while each text prefers the same image",
+    "c": "features twice as long change it", "d": "for perfect features it does not come near 0",
+    "e": "at logit_scale 4 it is ln B, whatever the features", "f": "look at the gradients of the three inputs",
+    "g": "for equal features it is not ln B", "h": "for perfect features it is large",
+    "i": "one more pair in the batch changes the cosines of all others", "j": "for perfect features it is below 0",
+    "k": "look at the gradients of the three inputs", "l": "try logit_scale ln 100 with large cosines",
+    "m": "it is what contrastive_loss is at another logit_scale", "n": "texts twice as long change it, images don't",
+    "o": "exchange the texts: it stays small", "p": "for equal features, can it be lower than a perfect model's?"}
+
+
+def check_6_7(student):
+    key = dict(zip("abcdefghijklmnop", (3, 8, 6, 13, 10, 12, 2, 16, 5, 14, 11, 15, 4, 7, 1, 9)))
+    answer = student.diagnose()
+    expect(isinstance(answer, dict), "return a dict from letters to numbers")
+    bad = [letter for letter in key if answer.get(letter) != key[letter]]
+    if bad:
+        right = len(key) - len(bad)
+        raise Wrong(f"{right} of 16 are right; loss_{bad[0]} is not: {SYMPTOMS[bad[0]]}", right / 16 * 0.9)
+
+
+def check_6_8(student):
+    right = [math.log(8), 8 * math.log(8), math.log(7)]
+    close(student.predict_guess(), right, {
+        "loss_g sums over the batch": [right[0], right[0], right[2]],
+        "loss_j leaves out the right answer: seven are left": [right[0], right[1], right[0]],
+        "a guess among eight costs ln 8, not 1 / 8": [1 / 8, 1, 1 / 7],
+        "nats are wanted, not bits": [3, 24, math.log2(7)],
+        "features that are all alike are no perfect features": [0, 0, 0]}, tolerance=0.003)
+
+
+def check_6_9(student):
+    logits = np.array([[1, 2, 0], [0, 3, 3]], "float32")
+    right = (math.log(1 + math.e + 1 / math.e) + math.log(2 + math.exp(-3))) / 2
+    close(student.cross_entropy(logits), right, {
+        "the softmax goes over each row": np.mean([np.log(np.exp(logits[:, i]).sum()) - logits[i, i] for i in (0, 1)]),
+        "take the mean over rows, not the sum": 2 * right, "the sign: minus the logarithm of the share": -right},
+        "ordinary logits", 1e-4)
+    for shift in (100, 1000, -1000):
+        close(student.cross_entropy(logits + np.float32(shift)), right, {}, f"the same logits, {shift:+}: nothing should change", 1e-3)
+    close(student.cross_entropy(np.array([[0, 500], [500, 0]], "float32")), 500.0, {
+        "the share became 0 before its logarithm: subtract logarithms instead": math.inf,
+        "a small number added to the share hides the true loss": -math.log(1e-8)}, "wrong by 500")
+
+
+def check_6_10(student):
+    gathered = [torch.full((2, 3), float(k)) for k in (1, 2, 3)]
+    weight = torch.arange(18.0).view(6, 3)
+    out, grad = student.run("""
+        own = (gathered[1] + 0.0).requires_grad_()
+        out = student.join_gathered([x.clone() for x in gathered], own, 1)
+        if out.requires_grad and out.shape == weight.shape:
+            (out * weight).sum().backward()
+        return out.detach(), own.grad
+        """, gathered=gathered, weight=weight)
+    close(out, torch.cat(gathered), {
+        "own features stand at the place of their rank, not first": torch.cat([gathered[1], gathered[0], gathered[2]]),
+        "own features replace their copy, they do not come on top": torch.cat([*gathered, gathered[1]]),
+        "put own features at the place of their rank, not last": torch.cat([gathered[0], gathered[2], gathered[1]])},
+        "three processes, rank 1")
+    expect(grad is not None, "no gradient reaches `own`: all_gather's copies have none, put `own` in the place of its copy")
+    close(grad, weight[2:4], {}, "the gradient of own features")
