@@ -1,11 +1,10 @@
 """Grade the exercises of the tutorial. A point for each grade of difficulty; what is wrong is said in a sentence.
 
-    python tutorial/grade.py                  a scoreboard of all chapters
-    python tutorial/grade.py 3 6.2            of chapter 3 and exercise 6.2
-    python tutorial/grade.py 3.2 --hint 1     the first of three hints
-    python tutorial/grade.py --json grades.json
-    python tutorial/grade.py --all DIR        each folder in DIR is a student's: DIR/grades.csv, and a feedback.txt each
-    python tutorial/grade.py --train          a CLIP of your own functions, trained for two minutes
+    python tutorial/grade.py                  a scoreboard of all chapters python tutorial/grade.py 3 6.2
+    of chapter 3 and exercise 6.2 python tutorial/grade.py 3.2 --hint 1     the first of three hints python
+    tutorial/grade.py --json grades.json python tutorial/grade.py --all DIR        each folder in DIR is a student's:
+    DIR/grades.csv, and a feedback.txt each python tutorial/grade.py --train          a CLIP of your own functions,
+    trained for two minutes
 
 Each exercise runs in a process of its own (sandbox.py) that gets inputs and returns outputs; they are compared here.
 """
@@ -29,7 +28,8 @@ sys.path[:0] = [str(HERE), str(HERE / "exercises/checks")]
 from compare import Wrong
 from sandbox import pack, unpack
 
-HEADING = re.compile(r"## (\d+\.\d+) (\S+) \((\w+), difficulty (\d), (\d+) minutes\)\n1\. (.*?)\n2\. (.*?)\n3\. (.*?)\n", re.S)
+HEADING = re.compile(r"## (\d+\.\d+) (\S+) \((\w+), difficulty (\d), (\d+) minutes\)\n"
+                     r"1\. (.*?)\n2\. (.*?)\n3\. (.*?)\n", re.S)
 GRADIENTS = """
     arguments = [x.requires_grad_() if torch.is_tensor(x) and x.is_floating_point() else x for x in arguments]
     out = getattr(student, name)(*arguments)
@@ -238,6 +238,8 @@ def main(argv=None):
     add("--json", metavar="FILE", help="write the scoreboard as JSON too")
     add("--all", metavar="DIR", help="grade all folders in DIR")
     add("--train", action="store_true", help="train a CLIP of your own functions")
+    add("--minutes", type=float, default=2, help="to train for, with --train (default: %(default)s)")
+    add("--model", choices=["tiny-RN", "tiny-ViT"], default="tiny-RN", help="to train (default: %(default)s)")
     add("--seconds", type=float, default=10, help="for each exercise (default: %(default)s)")
     args = parser.parse_args(argv)
     try:
@@ -245,9 +247,9 @@ def main(argv=None):
         if args.hint:
             print("\n".join(f"{e.number} {e.function}: {' '.join(e.hints[args.hint - 1].split())}" for e in exercises))
         elif args.train:
-            import own_clip  # of all files here, the one that needs the rest of the repository
-            own_clip.train(grade([e for e in exercises if e.number in own_clip.USED], args.folder, args.seconds),
-                           args.folder)
+            import own_clip  # of all files here the one that needs the rest of the repository
+            used = [e for e in exercises if e.number in own_clip.USED]
+            own_clip.train(grade(used, args.folder, args.seconds), args.folder, args.minutes, args.model)
         elif args.all:
             grade_all(exercises, args.all, args.seconds)
         else:

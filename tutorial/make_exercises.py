@@ -1,7 +1,8 @@
 """Cut tutorial/exercises out of tutorial/solutions: run it after any change there or in hints.md.
 
-In a solution, what stands between `# solution` and `# end` is replaced by a NotImplementedError, or by the lines behind
-`# given`, uncommented: code with a mistake to be found. `# Exercise 3.2` above a function gets its numbers from hints.md.
+In a solution, what stands between `# solution` and `# end` is replaced by a NotImplementedError, or by the lines
+behind `# given`, uncommented: code with a mistake to be found. `# Exercise 3.2` above a function gets kind,
+difficulty and time from hints.md.
 """
 import re
 from pathlib import Path

@@ -27,7 +27,8 @@ def count_pairs(words):
 def merge(symbols, pair):
     """Tuple of symbols -> tuple in which each occurrence of the pair, from left to right, is one symbol.
 
-    ("a", "b", "a", "b", "c</w>") and ("a", "b") -> ("ab", "ab", "c</w>"); ("a", "a", "a") and ("a", "a") -> ("aa", "a")."""
+    ("a", "b", "a", "b", "c</w>") and ("a", "b") -> ("ab", "ab", "c</w>");
+    ("a", "a", "a") and ("a", "a") -> ("aa", "a")."""
     raise NotImplementedError("Exercise 2.3")
 
 
@@ -50,7 +51,7 @@ def encode_word(word, merges):
 
 # Exercise 2.6: write, difficulty 2 of 5, about 10 minutes; hints: python tutorial/grade.py 2.6 --hint 1, then 2, 3
 def decode(ids, vocab):
-    """Ids and the list of all symbols -> text (str): each "</w>" is a space, bytes that are no UTF-8 become U+FFFD."""
+    """Ids and the list of all symbols -> text (str): each "</w>" is a space, what is no UTF-8 becomes U+FFFD."""
     raise NotImplementedError("Exercise 2.6")
 
 

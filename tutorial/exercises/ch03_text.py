@@ -30,9 +30,10 @@ def split_heads(x, heads):
 
 # Exercise 3.4: write, difficulty 3 of 5, about 20 minutes; hints: python tutorial/grade.py 3.4 --hint 1, then 2, 3
 def multi_head_attention(x, in_weight, in_bias, out_weight, out_bias, heads, mask=None):
-    """x (B, T, D), in_weight (3D, D), in_bias (3D,), out_weight (D, D), out_bias (D,), mask (T, T) or None -> (B, T, D).
+    """x (B, T, D), in_weight (3D, D), in_bias (3D,), out_weight (D, D), out_bias (D,), mask (T, T) -> (B, T, D).
 
-    Weights are as in nn.Linear, (out, in): rows of in_weight make queries, then keys, then values. Use 3.1 and 3.3."""
+    Weights are as in nn.Linear, (out, in): rows of in_weight make queries, then keys, then values.
+    mask may be None. Use 3.1 and 3.3."""
     raise NotImplementedError("Exercise 3.4")
 
 
@@ -54,7 +55,7 @@ def residual_block(x, weights, heads, mask=None):
 
 # Exercise 3.7: bug, difficulty 2 of 5, about 10 minutes; hints: python tutorial/grade.py 3.7 --hint 1, then 2, 3
 def pool_at_end(x, tokens, end):
-    """Top layer's outputs x (B, T, D), ids tokens (B, T), id of the end token -> (B, D): x at each row's first end token.
+    """Outputs x (B, T, D), ids tokens (B, T), id of the end token -> (B, D): x at each row's first end token.
 
     Section 2.4: "the activations of the highest layer at the [EOS] token". There are two mistakes in this code."""
     return x[:, tokens.argmax(dim=-1)]
@@ -62,6 +63,6 @@ def pool_at_end(x, tokens, end):
 
 # Exercise 3.8: write, difficulty 3 of 5, about 20 minutes; hints: python tutorial/grade.py 3.8 --hint 1, then 2, 3
 def text_parameters(width, layers, vocabulary, context, embedding):
-    """-> how many parameters the text encoder has (int): token embedding, positions, blocks as in 3.6, a last LayerNorm,
-    and the projection to the joint space, which has no bias."""
+    """-> how many parameters the text encoder has (int): token embedding, positions, blocks as in 3.6, a last
+    LayerNorm, and the projection to the joint space, which has no bias."""
     raise NotImplementedError("Exercise 3.8")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 # Exercise 4.1: write, difficulty 2 of 5, about 15 minutes; hints: python tutorial/grade.py 4.1 --hint 1, then 2, 3
 def patches(images, P):
-    """(B, 3, R, R) -> (B, T, 3 P²): patches row by row; in each first all of red, then green, then blue, row by row."""
+    """(B, 3, R, R) -> (B, T, 3 P²): patches row by row; in each all of red, then green, then blue, row by row."""
     raise NotImplementedError("Exercise 4.1")
 
 
@@ -17,15 +17,15 @@ def patches(images, P):
 def patch_embedding(images, weight):
     """Images (B, 3, R, R), weight (D, 3, P, P) -> (B, T, D), one vector for each patch, row by row.
 
-    A linear layer on patches is a convolution whose stride is the patch. The mistake here is not in the convolution."""
+    A linear layer on patches is a convolution whose stride is the patch. That is not where the mistake is."""
     x = F.conv2d(images, weight, stride=weight.shape[-1])
     return x.reshape(len(images), -1, len(weight))
 
 
 # Exercise 4.3: write, difficulty 1 of 5, about 5 minutes; hints: python tutorial/grade.py 4.3 --hint 1, then 2, 3
 def add_class_token(x, class_embedding, positional_embedding):
-    """x (B, T, D), class_embedding (D,), positional_embedding (T + 1, D) -> (B, T + 1, D): the class token comes first,
-    then positions are added to all."""
+    """x (B, T, D), class_embedding (D,), positional_embedding (T + 1, D) -> (B, T + 1, D): the class token comes
+    first, then positions are added to all."""
     raise NotImplementedError("Exercise 4.3")
 
 
@@ -38,12 +38,12 @@ def interpolate_positions(positional_embedding, side):
 
 # Exercise 4.5: predict, difficulty 1 of 5, about 5 minutes; hints: python tutorial/grade.py 4.5 --hint 1, then 2, 3
 def predict_attention_growth():
-    """ViT-L/14 looks at 336 instead of 224 pixels a side: by what factor does the number of attention weights of a head
-    grow? Think first; two digits behind the point (float), the class token counted."""
+    """ViT-L/14 looks at 336 instead of 224 pixels a side: by what factor does the number of attention weights of a
+    head grow? Think first; two digits behind the point (float), the class token counted."""
     raise NotImplementedError("Exercise 4.5")
 
 
 # Exercise 4.6: draw, difficulty 2 of 5, about 15 minutes; hints: python tutorial/grade.py 4.6 --hint 1, then 2, 3
 def draw_position_similarity(positional_embedding, row, column):
-    """(1 + G², D) -> Figure with one imshow, (G, G): the cosine of the position at (row, column) with each patch's."""
+    """(1 + G², D) -> Figure with one imshow, (G, G): the cosine of the position at (row, column) with all."""
     raise NotImplementedError("Exercise 4.6")

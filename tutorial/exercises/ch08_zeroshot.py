@@ -18,8 +18,8 @@ def prompts(classnames, templates):
 
 # Exercise 8.2: write, difficulty 2 of 5, about 10 minutes; hints: python tutorial/grade.py 8.2 --hint 1, then 2, 3
 def classifier_weights(text_features):
-    """Features of all prompts (N, K, E), of any length -> weights (E, N): for each class the mean over its templates of the
-    unit features, brought to unit length again. Section 3.1.4 ensembles in this space, not over probabilities."""
+    """Features of all prompts (N, K, E), of any length -> weights (E, N): for each class the mean over its templates
+    of the unit features, brought to unit length again (Section 3.1.4)."""
     raise NotImplementedError("Exercise 8.2")
 
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 def vit_multiply_adds(R, P, D, layers, E):
     """Multiply-adds of a vision transformer for one image (int): R pixels a side, patches of P, width D, embedding E.
 
-    Count the patch embedding, in each block the four matrices of attention, scores and weighted values of all tokens with all,
-    and the perceptron of width 4 D; at the end the class token's projection. Leave out biases, norms, softmax."""
+    Count the patch embedding, in each block the four matrices of attention, scores and weighted values of all tokens
+    with all, and the perceptron of width 4 D; at the end the class token's projection. No biases, norms, softmax."""
     raise NotImplementedError("Exercise 10.1")
 
 
@@ -22,13 +22,13 @@ def power_law(x, y):
 
 # Exercise 10.3: predict, difficulty 2 of 5, about 10 minutes; hints: python tutorial/grade.py 10.3 --hint 1, then 2, 3
 def predict_halving():
-    """Figure 9: with 44 times the compute, 6.1 to 265.9 GFLOPs, the error falls from about 45 to 30 %. By what factor must
-    compute grow to halve it, if the line goes on? Think first; within 10 %."""
+    """Figure 9: with 44 times the compute, 6.1 to 265.9 GFLOPs, the error falls from about 45 to 30 %. By what factor
+    must compute grow to halve it, if the line goes on? Think first; within 10 %."""
     raise NotImplementedError("Exercise 10.3")
 
 
 # Exercise 10.4: draw, difficulty 2 of 5, about 15 minutes; hints: python tutorial/grade.py 10.4 --hint 1, then 2, 3
 def draw_scaling(x, y):
-    """-> Figure, both axes logarithmic: first a line of markers alone through the points, then the fitted power law as a line
-    that covers all x. Label both axes."""
+    """-> Figure, both axes logarithmic: first a line of markers alone through the points, then the fitted power law
+    as a line that covers all x. Label both axes."""
     raise NotImplementedError("Exercise 10.4")

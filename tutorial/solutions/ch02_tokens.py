@@ -36,7 +36,8 @@ def count_pairs(words):
 def merge(symbols, pair):
     """Tuple of symbols -> tuple in which each occurrence of the pair, from left to right, is one symbol.
 
-    ("a", "b", "a", "b", "c</w>") and ("a", "b") -> ("ab", "ab", "c</w>"); ("a", "a", "a") and ("a", "a") -> ("aa", "a")."""
+    ("a", "b", "a", "b", "c</w>") and ("a", "b") -> ("ab", "ab", "c</w>");
+    ("a", "a", "a") and ("a", "a") -> ("aa", "a")."""
     # solution
     merged, i = [], 0
     while i < len(symbols):
@@ -81,7 +82,7 @@ def encode_word(word, merges):
 
 # Exercise 2.6
 def decode(ids, vocab):
-    """Ids and the list of all symbols -> text (str): each "</w>" is a space, bytes that are no UTF-8 become U+FFFD."""
+    """Ids and the list of all symbols -> text (str): each "</w>" is a space, what is no UTF-8 becomes U+FFFD."""
     # solution
     byte = {char: number for number, char in BYTES.items()}
     text = "".join(vocab[i] for i in ids).replace("</w>", " ")

@@ -39,9 +39,10 @@ def split_heads(x, heads):
 
 # Exercise 3.4
 def multi_head_attention(x, in_weight, in_bias, out_weight, out_bias, heads, mask=None):
-    """x (B, T, D), in_weight (3D, D), in_bias (3D,), out_weight (D, D), out_bias (D,), mask (T, T) or None -> (B, T, D).
+    """x (B, T, D), in_weight (3D, D), in_bias (3D,), out_weight (D, D), out_bias (D,), mask (T, T) -> (B, T, D).
 
-    Weights are as in nn.Linear, (out, in): rows of in_weight make queries, then keys, then values. Use 3.1 and 3.3."""
+    Weights are as in nn.Linear, (out, in): rows of in_weight make queries, then keys, then values.
+    mask may be None. Use 3.1 and 3.3."""
     # solution
     q, k, v = (split_heads(y, heads) for y in F.linear(x, in_weight, in_bias).chunk(3, dim=-1))  # (B, H, T, D/H)
     y = attention(q, k, v, mask).transpose(1, 2).flatten(2)  # (B, T, D)
@@ -77,7 +78,7 @@ def residual_block(x, weights, heads, mask=None):
 
 # Exercise 3.7
 def pool_at_end(x, tokens, end):
-    """Top layer's outputs x (B, T, D), ids tokens (B, T), id of the end token -> (B, D): x at each row's first end token.
+    """Outputs x (B, T, D), ids tokens (B, T), id of the end token -> (B, D): x at each row's first end token.
 
     Section 2.4: "the activations of the highest layer at the [EOS] token". There are two mistakes in this code."""
     # solution
@@ -89,8 +90,8 @@ def pool_at_end(x, tokens, end):
 
 # Exercise 3.8
 def text_parameters(width, layers, vocabulary, context, embedding):
-    """-> how many parameters the text encoder has (int): token embedding, positions, blocks as in 3.6, a last LayerNorm,
-    and the projection to the joint space, which has no bias."""
+    """-> how many parameters the text encoder has (int): token embedding, positions, blocks as in 3.6, a last
+    LayerNorm, and the projection to the joint space, which has no bias."""
     # solution
     block = 4 * width ** 2 + 4 * width + 8 * width ** 2 + 5 * width + 4 * width  # attention, perceptron, two LayerNorms
     return (vocabulary + context) * width + layers * block + 2 * width + width * embedding

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 # Exercise 4.1
 def patches(images, P):
-    """(B, 3, R, R) -> (B, T, 3 P²): patches row by row; in each first all of red, then green, then blue, row by row."""
+    """(B, 3, R, R) -> (B, T, 3 P²): patches row by row; in each all of red, then green, then blue, row by row."""
     # solution
     return F.unfold(images, P, stride=P).transpose(1, 2)
     # end
@@ -19,7 +19,7 @@ def patches(images, P):
 def patch_embedding(images, weight):
     """Images (B, 3, R, R), weight (D, 3, P, P) -> (B, T, D), one vector for each patch, row by row.
 
-    A linear layer on patches is a convolution whose stride is the patch. The mistake here is not in the convolution."""
+    A linear layer on patches is a convolution whose stride is the patch. That is not where the mistake is."""
     # solution
     return F.conv2d(images, weight, stride=weight.shape[-1]).flatten(2).transpose(1, 2)
     # given
@@ -30,8 +30,8 @@ def patch_embedding(images, weight):
 
 # Exercise 4.3
 def add_class_token(x, class_embedding, positional_embedding):
-    """x (B, T, D), class_embedding (D,), positional_embedding (T + 1, D) -> (B, T + 1, D): the class token comes first,
-    then positions are added to all."""
+    """x (B, T, D), class_embedding (D,), positional_embedding (T + 1, D) -> (B, T + 1, D): the class token comes
+    first, then positions are added to all."""
     # solution
     first = class_embedding.expand(len(x), 1, -1)  # (B, 1, D)
     return torch.cat([first, x], dim=1) + positional_embedding
@@ -53,8 +53,8 @@ def interpolate_positions(positional_embedding, side):
 
 # Exercise 4.5
 def predict_attention_growth():
-    """ViT-L/14 looks at 336 instead of 224 pixels a side: by what factor does the number of attention weights of a head
-    grow? Think first; two digits behind the point (float), the class token counted."""
+    """ViT-L/14 looks at 336 instead of 224 pixels a side: by what factor does the number of attention weights of a
+    head grow? Think first; two digits behind the point (float), the class token counted."""
     # solution
     return round(((336 // 14) ** 2 + 1) ** 2 / ((224 // 14) ** 2 + 1) ** 2, 2)
     # end
@@ -62,7 +62,7 @@ def predict_attention_growth():
 
 # Exercise 4.6
 def draw_position_similarity(positional_embedding, row, column):
-    """(1 + G², D) -> Figure with one imshow, (G, G): the cosine of the position at (row, column) with each patch's."""
+    """(1 + G², D) -> Figure with one imshow, (G, G): the cosine of the position at (row, column) with all."""
     # solution
     grid = F.normalize(positional_embedding[1:], dim=-1)  # (G², D)
     G = round(len(grid) ** 0.5)

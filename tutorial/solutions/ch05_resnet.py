@@ -1,4 +1,4 @@
-"""Chapter 5, the modified ResNet of Section 2.4: average pooling before every stride, attention in place of the last pool.
+"""Chapter 5, the modified ResNet of Section 2.4: average pooling for strides, attention in place of the last pool.
 
 Shapes: B batch, C channels, H height, W width, E embedding.
 """
@@ -37,8 +37,8 @@ class Bottleneck(nn.Module):
             ("1", nn.BatchNorm2d(4 * planes))]))
 
     def forward(self, x):
-        """Each convolution has its batch norm; ReLU behind the first two, and behind the sum with the shortcut, which is x
-        or its downsample. conv2 sees the full resolution, conv3 what the pool leaves of it."""
+        """Each convolution has its batch norm; ReLU behind the first two, and behind the sum with the shortcut, which
+        is x or its downsample. conv2 sees the full resolution, conv3 what the pool leaves of it."""
         # solution
         y = F.relu(self.bn1(self.conv1(x)))
         y = F.relu(self.bn2(self.conv2(y)))
@@ -59,8 +59,8 @@ class AttentionPool2d(nn.Module):
         self.c_proj = nn.Linear(channels, embed_dim)
 
     def forward(self, x):
-        """The mean goes in front of the H W places, positions are added to all of them, and the first alone, the mean, is
-        the query. k_proj and v_proj see all 1 + H W tokens, c_proj what the heads have found."""
+        """The mean goes in front of the H W places, positions are added to all of them, and the first alone, the
+        mean, is the query. k_proj and v_proj see all 1 + H W tokens, c_proj what the heads have found."""
         # solution
         x = x.flatten(2).transpose(1, 2)  # (B, HW, C)
         x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positional_embedding  # (B, 1 + HW, C)
@@ -73,8 +73,8 @@ class AttentionPool2d(nn.Module):
 
 # Exercise 5.4
 def predict_tokens_in_pool():
-    """RN50x4 looks at 288 x 288 pixels. Strides of 2: the first convolution, the pool behind the stem, and three of the four
-    stages. How many tokens does the attention pool look at (int)?"""
+    """RN50x4 looks at 288 x 288 pixels. Strides of 2: the first convolution, the pool behind the stem, and three of
+    the four stages. How many tokens does the attention pool look at (int)?"""
     # solution
     return (288 // 32) ** 2 + 1
     # end

@@ -1,4 +1,4 @@
-"""Chapter 6, the contrastive loss of Section 2.3 and Figure 3: written, differentiated, cut in pieces, and sixteen times wrong.
+"""Chapter 6, the contrastive loss of Figure 3: written, differentiated, cut in pieces, and sixteen times wrong.
 
 Shapes: B pairs, D_i and D_t the encoders' widths, E embedding. A loss is in nats.
 """
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 # Exercise 6.1
 def figure_3(I_f, T_f, W_i, W_t, t):
-    """Figure 3 in numpy: I_f (B, D_i), T_f (B, D_t), W_i (D_i, E), W_t (D_t, E), t the log of the scale -> loss (float).
+    """Figure 3 in numpy: I_f (B, D_i), T_f (B, D_t), W_i (D_i, E), W_t (D_t, E), t the log of the scale -> float.
 
     No torch here; logits may be as large as 100, and exp(1000) is infinite."""
     # solution
@@ -56,8 +56,8 @@ def loss_gradient(logits):
 def lowest_loss(B, scale):
     """The lowest loss that B pairs can reach at a given scale (not its log) -> float.
 
-    Pairs then have the cosine 1, and all others the lowest that B unit vectors can have with each other at once, -1 / (B - 1),
-    as the corners of a simplex do."""
+    Pairs then have the cosine 1, and all others the lowest that B unit vectors can have with each other at once, as
+    the corners of a simplex do: -1 / (B - 1)."""
     # solution
     return math.log1p((B - 1) * math.exp(-scale * B / (B - 1)))
     # end
@@ -65,8 +65,8 @@ def lowest_loss(B, scale):
 
 # Exercise 6.5
 def duplicate_floor(B, captions):
-    """What the loss comes down to where the captions of a batch of B are drawn from `captions` equally likely ones, when each
-    image finds its caption and can't tell equal ones apart -> float.
+    """What the loss comes down to where the captions of a batch of B are drawn from `captions` equally likely ones,
+    when each image finds its caption and can't tell equal ones apart -> float.
 
     With k equal captions besides its own an image pays ln(1 + k); k is binomial, of B - 1 draws."""
     # solution
@@ -77,8 +77,8 @@ def duplicate_floor(B, captions):
 
 # Exercise 6.6
 def sharded_loss(I_e, T_e, scale, rank, world):
-    """The part of the loss that process `rank` of `world` computes (Section 2.5): unit features (B, E) of all, the scale ->
-    scalar. Its pairs are the rank-th of `world` equal parts; the mean over all ranks is the loss of the batch.
+    """The part of the loss that process `rank` of `world` computes (Section 2.5): unit features (B, E) of all, the
+    scale -> scalar. Its pairs are the rank-th of `world` equal parts; the mean over the ranks is the batch's loss.
 
     It computes B/world rows of similarities for its images and B/world for its texts, never all B x B."""
     # solution
@@ -201,9 +201,9 @@ DIAGNOSES = {
 
 # Exercise 6.7
 def diagnose():
-    """-> {"a": number, "b": number, ...}: for each of loss_a to loss_p the entry of DIAGNOSES that fits it. Two of them fit none.
+    """-> {"a": number, "b": number, ...}: for each of loss_a to loss_p the entry of DIAGNOSES that fits. Two fit none.
 
-    Try them: on features that are all alike, that are right, that are long; at a scale of 100; and look at gradients."""
+    Try them on features that are all alike, that are right, that are long; at a scale of 100; look at gradients."""
     # solution
     return dict(a=3, b=8, c=6, d=13, e=10, f=12, g=2, h=16, i=5, j=14, k=11, l=15, m=4, n=7, o=1, p=9)
     # end
@@ -211,7 +211,7 @@ def diagnose():
 
 # Exercise 6.8
 def predict_guess():
-    """An untrained model gives eight pairs features that are all alike. What do contrastive_loss, loss_g and loss_j return?
+    """Eight pairs get features that are all alike. What do contrastive_loss, loss_g and loss_j return?
 
     Think first -> list of three floats, correct to 0.01."""
     # solution
@@ -235,8 +235,8 @@ def cross_entropy(logits):
 
 # Exercise 6.10
 def join_gathered(gathered, own, rank):
-    """What torch.distributed.all_gather brought, a list of (b, E) without gradients, and this process's own features (b, E),
-    with one -> (world b, E), in the order of the ranks, through which `own` gets its gradient.
+    """What torch.distributed.all_gather brought, a list of (b, E) without gradients, and this process's own features
+    (b, E), with one -> (world b, E), in the order of the ranks, through which `own` gets its gradient.
 
     As it stands training runs, the loss is right, and nothing is learned. Repair it."""
     # solution

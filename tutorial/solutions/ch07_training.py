@@ -16,8 +16,8 @@ def contrastive_loss(image_features, text_features, logit_scale):
 
 # Exercise 7.1
 def learning_rate(step, steps, peak, warmup):
-    """Step (from 0) of `steps` -> its rate: in the first `warmup` steps it grows by peak / warmup each, from peak / warmup to
-    peak; then it falls along half a cosine, from peak at step `warmup` to 0 at step `steps`."""
+    """Step (from 0) of `steps` -> its rate: in the first `warmup` steps it grows by peak / warmup each, from peak /
+    warmup to peak; then it falls along half a cosine, from peak at step `warmup` to 0 at step `steps`."""
     # solution
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -40,8 +40,8 @@ def draw_schedule(steps, peak, warmup):
 def decay_groups(parameters):
     """{name: tensor} -> (names with weight decay, names without), lists in the given order.
 
-    Section 2.5: decay is "applied to all weights that are not gains or biases". Gains are LayerNorm's and batch norm's weights;
-    the scale has no decay either. Here: what has two axes or more decays."""
+    Section 2.5: decay is "applied to all weights that are not gains or biases". Gains are LayerNorm's and batch
+    norm's weights; the scale has no decay either. Here: what has two axes or more decays."""
     # solution
     decay = [name for name, x in parameters.items() if x.ndim >= 2]
     return decay, [name for name in parameters if name not in decay]
@@ -52,8 +52,8 @@ def decay_groups(parameters):
 def adamw_step(p, grad, m, v, t, lr, beta1, beta2, eps, decay):
     """One step of AdamW (Loshchilov and Hutter 2019), the t-th from 1, on numpy arrays -> new (p, m, v).
 
-    m and v are running means of the gradient and of its square, from 0; both are divided by 1 - beta^t. p loses lr decay p,
-    beside what Adam does: decay is decoupled from the gradient."""
+    m and v are running means of the gradient and of its square, from 0; both are divided by 1 - beta^t. p loses lr
+    decay p, beside what Adam does: decay is decoupled from the gradient."""
     # solution
     m, v = beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad ** 2
     adam = m / (1 - beta1 ** t) / (np.sqrt(v / (1 - beta2 ** t)) + eps)
@@ -63,7 +63,7 @@ def adamw_step(p, grad, m, v, t, lr, beta1, beta2, eps, decay):
 
 # Exercise 7.5
 def clamp_scale(logit_scale):
-    """After each step, in place: the scale, which is exp(logit_scale), must not be above 100 (Section 2.5). No return value.
+    """After each step, in place: the scale, which is exp(logit_scale), must not be above 100 (Section 2.5). No result.
 
     It was written in good faith, but the scale has reached 500, and training has become unstable."""
     # solution
@@ -75,9 +75,9 @@ def clamp_scale(logit_scale):
 
 # Exercise 7.6
 def predict_accumulated_loss():
-    """Memory allows 64 pairs. For a batch of 1,024 someone adds up the gradients of 16 pieces of 64, each with its own loss.
+    """Memory allows 64 pairs. For a batch of 1,024 someone adds up gradients of 16 pieces, each with its own loss.
 
-    What loss does an untrained model have, on average over the pieces, if its features are all alike? Think first; to 0.01."""
+    What loss does an untrained model have, on average over the pieces, if its features are all alike? To 0.01."""
     # solution
     return math.log(64)
     # end
@@ -85,11 +85,11 @@ def predict_accumulated_loss():
 
 # Exercise 7.7
 def cached_gradients(encode_image, encode_text, logit_scale, images, texts, piece):
-    """Gradients of the loss of all B pairs, the encoders never seeing more than `piece` of them at a time with a graph.
+    """Gradients of the loss of all B pairs, while no encoder sees more than `piece` of them at a time with a graph.
 
-    encode_image and encode_text are functions of a batch with parameters of their own; images and texts are tensors with B
-    rows. Adds to .grad of these parameters and of logit_scale, and returns the loss (a tensor without graph).
-    Gao et al. 2021: features of all first, without a graph; then the loss's gradient by the features; then each piece again."""
+    encode_image and encode_text are functions of a batch with parameters of their own; images and texts are tensors
+    with B rows. Adds to .grad of these parameters and of logit_scale, and returns the loss (a tensor without graph).
+    Gao et al. 2021: features of all, without a graph; the loss's gradient by the features; then each piece again."""
     # solution
     parts = list(zip(images.split(piece), texts.split(piece)))
     with torch.no_grad():

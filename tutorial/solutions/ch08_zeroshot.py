@@ -20,8 +20,8 @@ def prompts(classnames, templates):
 
 # Exercise 8.2
 def classifier_weights(text_features):
-    """Features of all prompts (N, K, E), of any length -> weights (E, N): for each class the mean over its templates of the
-    unit features, brought to unit length again. Section 3.1.4 ensembles in this space, not over probabilities."""
+    """Features of all prompts (N, K, E), of any length -> weights (E, N): for each class the mean over its templates
+    of the unit features, brought to unit length again (Section 3.1.4)."""
     # solution
     return F.normalize(F.normalize(text_features, dim=-1).mean(dim=1), dim=-1).T
     # end

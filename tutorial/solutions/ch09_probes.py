@@ -1,4 +1,4 @@
-"""Chapter 9, probes and metrics: few examples a class (Figure 6), how many match zero-shot (Figure 7), Table 9's metrics.
+"""Chapter 9, probes: few examples a class (Figure 6), how many match zero-shot (Figure 7), Table 9's metrics.
 
 All in numpy. n images, N classes.
 """
@@ -9,8 +9,8 @@ import numpy as np
 
 # Exercise 9.1
 def few_shot(labels, shots, seed):
-    """Labels (n,) from 0 to N - 1 in any order -> places (N shots,) of so many different examples of each class, drawn at
-    random; the same for the same seed."""
+    """Labels (n,) from 0 to N - 1 in any order -> places (N shots,) of so many different examples of each class,
+    drawn at random; the same for the same seed."""
     # solution
     rng = np.random.default_rng(seed)
     return np.concatenate([rng.choice(np.flatnonzero(labels == c), shots, replace=False) for c in np.unique(labels)])
@@ -19,10 +19,10 @@ def few_shot(labels, shots, seed):
 
 # Exercise 9.2
 def examples_to_match(shots, values, target):
-    """Growing numbers of examples a class, the probe's value at each, the value to match -> how many it takes (float).
+    """Growing numbers of examples a class, the probe's value at each, the value to match -> how many it takes.
 
-    As in Figure 7 values are joined by lines over the logarithm of the number. shots[0] if that is enough already, math.inf
-    if none is; otherwise on the line that leads to the first value that reaches the target."""
+    As in Figure 7 values are joined by lines over the logarithm of the number. shots[0] if that is enough already,
+    math.inf if none is; otherwise on the line that leads to the first value that reaches the target."""
     # solution
     i = next((i for i, value in enumerate(values) if value >= target), None)
     if i is None:
@@ -36,7 +36,7 @@ def examples_to_match(shots, values, target):
 
 # Exercise 9.3
 def mean_per_class(predicted, labels):
-    """Predicted and true classes (n,) -> the mean, over the classes that occur in labels, of each one's accuracy (float)."""
+    """Predicted and true classes (n,) -> the mean, over the classes that occur in labels, of each one's accuracy."""
     # solution
     return float(np.mean([np.mean(predicted[labels == c] == c) for c in np.unique(labels)]))
     # end
@@ -46,7 +46,7 @@ def mean_per_class(predicted, labels):
 def eleven_points(scores, relevant):
     """Scores (n,), all different, relevant (n,) of 0 and 1, at least one 1 -> VOC 2007's average precision (float).
 
-    The mean over the recalls 0, 0.1, ..., 1 of the highest precision that is reached at that recall or a higher one."""
+    The mean over the recalls 0, 0.1, ..., 1 of the highest precision at that recall or a higher one."""
     # solution
     hits = np.cumsum(relevant[np.argsort(-scores)])  # (n,)
     precision = hits / np.arange(1, len(hits) + 1)

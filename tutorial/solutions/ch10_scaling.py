@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 def vit_multiply_adds(R, P, D, layers, E):
     """Multiply-adds of a vision transformer for one image (int): R pixels a side, patches of P, width D, embedding E.
 
-    Count the patch embedding, in each block the four matrices of attention, scores and weighted values of all tokens with all,
-    and the perceptron of width 4 D; at the end the class token's projection. Leave out biases, norms, softmax."""
+    Count the patch embedding, in each block the four matrices of attention, scores and weighted values of all tokens
+    with all, and the perceptron of width 4 D; at the end the class token's projection. No biases, norms, softmax."""
     # solution
     patches = (R // P) ** 2
     tokens = patches + 1
@@ -30,8 +30,8 @@ def power_law(x, y):
 
 # Exercise 10.3
 def predict_halving():
-    """Figure 9: with 44 times the compute, 6.1 to 265.9 GFLOPs, the error falls from about 45 to 30 %. By what factor must
-    compute grow to halve it, if the line goes on? Think first; within 10 %."""
+    """Figure 9: with 44 times the compute, 6.1 to 265.9 GFLOPs, the error falls from about 45 to 30 %. By what factor
+    must compute grow to halve it, if the line goes on? Think first; within 10 %."""
     # solution
     b = math.log(45 / 30) / math.log(265.9 / 6.1)
     return 2 ** (1 / b)
@@ -40,8 +40,8 @@ def predict_halving():
 
 # Exercise 10.4
 def draw_scaling(x, y):
-    """-> Figure, both axes logarithmic: first a line of markers alone through the points, then the fitted power law as a line
-    that covers all x. Label both axes."""
+    """-> Figure, both axes logarithmic: first a line of markers alone through the points, then the fitted power law
+    as a line that covers all x. Label both axes."""
     # solution
     a, b = power_law(x, y)
     axis = Figure(figsize=(5, 4), layout="constrained").add_subplot()

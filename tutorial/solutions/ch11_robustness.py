@@ -6,8 +6,8 @@ import numpy as np
 def effective_robustness(source, shifted, model_source, model_shifted):
     """Accuracies (n,) from 0 to 1 of usual models without and with a shift, those of one model -> float.
 
-    Usual models lie on a line if both axes are logits, ln(p / (1 - p)). Effective robustness is how far the model's accuracy
-    under the shift is above what the line, fitted by least squares, says for its accuracy without: a difference of accuracies."""
+    Usual models lie on a line if both axes are logits, ln(p / (1 - p)). Effective robustness is how far the model's
+    accuracy under the shift is above what the line, fitted by least squares, says for its accuracy without."""
     # solution
     def logit(p):
         return np.log(p / (1 - np.asarray(p)))
@@ -20,7 +20,7 @@ def effective_robustness(source, shifted, model_source, model_shifted):
 
 # Exercise 11.2
 def predict_fewer_errors():
-    """Figure 13: on ImageNet-A a ResNet-101 is right for 2.7 %, zero-shot CLIP for 77.1 %, and both for 76.2 % on ImageNet.
+    """Figure 13: on ImageNet-A a ResNet-101 is right for 2.7 %, zero-shot CLIP for 77.1 %, both for 76.2 % on ImageNet.
 
     How many times fewer errors does CLIP make on ImageNet-A? Think first; to 0.05."""
     # solution

@@ -11,7 +11,8 @@ def check_2_1(student):
         "one symbol for each byte, not for each character: encode the word first": ["é</w>"],
         'every byte has "</w>": only the last one ends the word': ["Ã</w>", "©</w>"]}, 'spell("é")')
     close(student.spell("a\n"), ["a", "Ċ</w>"], {
-        "take the character of a byte from BYTES: chr gives ones that can't be printed": ["a", "\n</w>"]}, r'spell("a\n")')
+        "take the character of a byte from BYTES: chr gives ones that can't be printed": ["a", "\n</w>"]},
+        r'spell("a\n")')
 
 
 def check_2_2(student):

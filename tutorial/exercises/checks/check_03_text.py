@@ -32,7 +32,8 @@ def check_3_1(student):
     scores = q @ k.transpose(-1, -2) / 2
     e = scores.exp()
     close(student.attention(q, k, v, mask), e * mask / (e * mask).sum(-1, keepdim=True) @ v, {
-        "forbidden keys must be out before the softmax: what is left must add up to 1": e / e.sum(-1, keepdim=True) * mask @ v,
+        "forbidden keys must be out before the softmax: what is left must add up to 1":
+            e / e.sum(-1, keepdim=True) * mask @ v,
         "True in the mask means that the token may look": e * ~mask / (e * ~mask).sum(-1, keepdim=True) @ v,
         "a score of 0 is not a weight of 0: exp(0) is 1": (scores * mask).softmax(-1) @ v,
         "the mask was not used": scores.softmax(-1) @ v}, "with a mask")
@@ -52,7 +53,7 @@ def check_3_2(student):
 
 def check_3_3(student):
     x = torch.arange(48.0).view(2, 4, 6)
-    expected = torch.tensor([[[[x[b, t, 3 * h + c] for c in range(3)] for t in range(4)] for h in range(2)] for b in range(2)])
+    expected = torch.stack([x[:, :, :3], x[:, :, 3:]], dim=1)
     close(student.split_heads(x, 2), expected, {
         "a view alone mixes tokens with heads: cut the last axis first, then swap two axes": x.view(2, 2, 4, 3),
         "neighbouring channels belong to one head: (H, D/H), not (D/H, H)": x.view(2, 4, 3, 2).permute(0, 3, 1, 2),
@@ -79,7 +80,7 @@ def check_3_4(student):
             "the bias of the output is missing": expected - w[3],
             "the bias of queries, keys and values is missing": reference(x, [w[0], 0 * w[1], *w[2:]], 3, m),
             "the output projection is missing": reference(x, [*w[:2], torch.eye(6), 0 * w[3]], 3, m),
-            "weights are (out, in): it is y @ weight.T, which F.linear does": reference(x, [*w[:2], w[2].T, w[3]], 3, m),
+            "weights are (out, in): it is y @ weight.T, as F.linear has it": reference(x, [*w[:2], w[2].T, w[3]], 3, m),
             "there is one head here: split them": reference(x, w, 1, m)}, case)
 
 
@@ -105,13 +106,14 @@ def check_3_6(student):
     D, x = 4, numbers(2, 3, 4)
     shapes = {"ln_1.weight": (D,), "ln_1.bias": (D,), "attn.in_proj_weight": (3 * D, D), "attn.in_proj_bias": (3 * D,),
               "attn.out_proj.weight": (D, D), "attn.out_proj.bias": (D,), "ln_2.weight": (D,), "ln_2.bias": (D,),
-              "mlp.c_fc.weight": (4 * D, D), "mlp.c_fc.bias": (4 * D,), "mlp.c_proj.weight": (D, 4 * D), "mlp.c_proj.bias": (D,)}
+              "mlp.c_fc.weight": (4 * D, D), "mlp.c_fc.bias": (4 * D,), "mlp.c_proj.weight": (D, 4 * D),
+              "mlp.c_proj.bias": (D,)}
     w = {name: numbers(*shape, seed=i) for i, (name, shape) in enumerate(shapes.items())}
     mask = torch.ones(3, 3, dtype=torch.bool).tril()
 
     def attend(y):
-        return reference(y, [w["attn." + n] for n in ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")],
-                         2, mask)
+        names = "in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"
+        return reference(y, [w[f"attn.{name}"] for name in names], 2, mask)
 
     def perceptron(y, gelu=lambda y: y / (1 + (-1.702 * y).exp())):
         return gelu(y @ w["mlp.c_fc.weight"].T + w["mlp.c_fc.bias"]) @ w["mlp.c_proj.weight"].T + w["mlp.c_proj.bias"]
@@ -119,7 +121,8 @@ def check_3_6(student):
     middle = x + attend(layer_norm(x, w, "ln_1"))
     post = layer_norm(x + attend(x), w, "ln_1")
     close(student.residual_block(x, w, 2, mask), middle + perceptron(layer_norm(middle, w, "ln_2")), {
-        "LayerNorm comes before attention and perceptron, not behind the sum": layer_norm(post + perceptron(post), w, "ln_2"),
+        "LayerNorm comes before attention and perceptron, not behind the sum":
+            layer_norm(post + perceptron(post), w, "ln_2"),
         "the second part starts from the sum of the first, not from x": x + perceptron(layer_norm(middle, w, "ln_2")),
         "the second shortcut is missing": perceptron(layer_norm(middle, w, "ln_2")),
         "the activation must be QuickGELU": middle + perceptron(layer_norm(middle, w, "ln_2"), F.gelu),
@@ -142,8 +145,8 @@ def check_3_7(student):
 
 
 def check_3_8(student):
-    # Width 2, one layer: 5 x 2 + 3 x 2 embeddings, (12 + 6) + (4 + 2) in attention, (16 + 8) + (16 + 2) in the perceptron,
-    # 8 in two LayerNorms, 4 in the last, 2 x 3 in the projection.
+    # Embeddings 5 x 2 + 3 x 2; attention (12 + 6) + (4 + 2); perceptron (16 + 8) + (16 + 2); two LayerNorms 8; the last
+    # one 4; projection 2 x 3.
     close(student.text_parameters(2, 1, 5, 3, 3), 16 + 24 + 42 + 8 + 4 + 6, {
         "linear layers have biases": 16 + 16 + 32 + 8 + 4 + 6,
         "the positions are learned too": 10 + 24 + 42 + 8 + 4 + 6,

@@ -9,13 +9,15 @@ from compare import close, expect
 
 def check_4_1(student):
     x = torch.arange(2 * 3 * 4 * 4.0).view(2, 3, 4, 4)
+
     def cut(patch):
-        return torch.stack([torch.stack([patch(x[b, :, i:i + 2, j:j + 2]) for i in (0, 2) for j in (0, 2)]) for b in (0, 1)])
+        cuts = [patch(x[b, :, i:i + 2, j:j + 2]) for b in (0, 1) for i in (0, 2) for j in (0, 2)]
+        return torch.stack(cuts).view(2, 4, 12)
 
     right = cut(lambda p: p.flatten())
     close(student.patches(x, 2), right, {
         "patches must be cut row by row, not column by column": right[:, [0, 2, 1, 3]],
-        "in each patch all of red comes first: the channel is the first axis": cut(lambda p: p.permute(1, 2, 0).flatten()),
+        "in a patch all of red comes first: channels are the first axis": cut(lambda p: p.permute(1, 2, 0).flatten()),
         "inside a patch go row by row": cut(lambda p: p.transpose(1, 2).flatten()),
         "a reshape alone does not cut squares: split both axes, then swap": x.reshape(2, 4, 12),
         "swap two axes: patches come before their pixels": right.transpose(1, 2)}, "patches(x, 2)")
@@ -23,8 +25,8 @@ def check_4_1(student):
 
 def check_4_2(student):
     x, weight = numbers(2, 3, 4, 6), numbers(5, 3, 2, 2)
-    right = torch.stack([torch.stack([(weight * x[b, :, i:i + 2, j:j + 2]).sum((1, 2, 3)) for i in (0, 2) for j in (0, 2, 4)])
-                         for b in (0, 1)])
+    right = torch.stack([(weight * x[b, :, i:i + 2, j:j + 2]).sum((1, 2, 3))
+                         for b in (0, 1) for i in (0, 2) for j in (0, 2, 4)]).view(2, 6, 5)
     close(student.patch_embedding(x, weight), right, {
         "a reshape from (B, D, G, G) mixes channels with places: flatten the places, then swap two axes":
             right.transpose(1, 2).reshape(2, 6, 5),
@@ -79,7 +81,8 @@ def check_4_6(student):
     shown = student.run("""
         figure = student.draw_position_similarity(positions, 1, 2)
         assert len(figure.axes) == 1 and figure.axes[0].images, "one axis with an imshow was expected"
-        return np.asarray(figure.axes[0].images[0].get_array()), figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+        axis = figure.axes[0]
+        return np.asarray(axis.images[0].get_array()), axis.get_xlabel(), axis.get_ylabel()
         """, positions=positions)
     close(shown[0], (unit @ unit[5]).reshape(3, 3), {
         "a cosine is wanted: bring the vectors to unit length": (x @ x[5]).reshape(3, 3),

@@ -91,7 +91,7 @@ def check_6_2(student):
             slope.view(-1)[i] = (ends[0] - ends[1]) / 2e-5
         close(got[k + 1], slope, {}, f"the gradient of the {name}", 1e-4)
     wrong_way = torch.eye(8), torch.eye(8).roll(1, 0), torch.tensor(math.log(1000))
-    close(student.contrastive_loss(*wrong_way), 1000.0, {}, "every image matches the next caption, float32, scale 1000", 1e-4)
+    close(student.contrastive_loss(*wrong_way), 1000.0, {}, "each image matches the next caption, scale 1000", 1e-4)
     try:
         student.contrastive_loss(torch.ones(1, 4), torch.ones(1, 4), torch.tensor(0.0))
     except Wrong as wrong:
@@ -107,7 +107,8 @@ def check_6_3(student):
     close(student.loss_gradient(logits), right, {
         "divide by B: the loss is a mean": right * 2, "each direction counts half": right * 2,
         "the sign is the other way round: it is softmax minus truth": -right,
-        "only the rows' softmax was taken": (rows - eye) / 2, "only the columns' softmax was taken": (columns - eye) / 2,
+        "only the rows' softmax was taken": (rows - eye) / 2,
+        "only the columns' softmax was taken": (columns - eye) / 2,
         "subtract the truth in both directions": (rows + columns - eye) / 4,
         "divide by 2 B, not by B²": (rows + columns - 2 * eye) / 8,
         "this is the softmax; the truth must be subtracted": (rows + columns) / 4}, "two pairs by hand")
@@ -121,13 +122,13 @@ def check_6_4(student):
         "an image is compared with B - 1 others": math.log(1 + 2 * math.exp(-2))}, "two pairs, scale 1")
     close(student.lowest_loss(5, 3.0), math.log(1 + 4 * math.exp(-3.75)), {
         "the others' cosine is -1 / (B - 1), not 0": math.log(1 + 4 * math.exp(-3)),
-        "the others' cosine can't be -1 for all: five unit vectors have no opposite each": math.log(1 + 4 * math.exp(-6)),
+        "the others' cosine can't be -1 for all: five vectors have no opposite each": math.log(1 + 4 * math.exp(-6)),
         "the cosine 1 of the pair belongs into the exponent too": math.log(1 + 4 * math.exp(-0.75)),
         "the scale multiplies, it does not divide": math.log(1 + 4 * math.exp(-1.25 / 3)),
         "an image is compared with B - 1 others": math.log(1 + 5 * math.exp(-3.75)),
         "the scale is given, not its log": math.log(1 + 4 * math.exp(-1.25 * math.exp(3)))}, "five pairs, scale 3")
     close(student.lowest_loss(32768, 100.0) * 1e38, 32767e38 * math.exp(-100 * 32768 / 32767), {
-        "1 + a very small number is 1 in floating point: math.log1p": 0.0}, "1e38 times the lowest loss of the paper", 1e-3)
+        "1 + a very small number is 1 in floating point: math.log1p": 0.0}, "B 32768, scale 100, times 1e38", 1e-3)
 
 
 def check_6_5(student):
@@ -201,7 +202,8 @@ def check_6_9(student):
         "take the mean over rows, not the sum": 2 * right, "the sign: minus the logarithm of the share": -right},
         "ordinary logits", 1e-4)
     for shift in (100, 1000, -1000):
-        close(student.cross_entropy(logits + np.float32(shift)), right, {}, f"the same logits, {shift:+}: nothing should change", 1e-3)
+        close(student.cross_entropy(logits + np.float32(shift)), right, {},
+              f"the same logits, {shift:+}: nothing should change", 1e-3)
     close(student.cross_entropy(np.array([[0, 500], [500, 0]], "float32")), 500.0, {
         "the share became 0 before its logarithm: subtract logarithms instead": math.inf,
         "a small number added to the share hides the true loss": -math.log(1e-8)}, "wrong by 500")
@@ -222,5 +224,5 @@ def check_6_10(student):
         "own features replace their copy, they do not come on top": torch.cat([*gathered, gathered[1]]),
         "put own features at the place of their rank, not last": torch.cat([gathered[0], gathered[2], gathered[1]])},
         "three processes, rank 1")
-    expect(grad is not None, "no gradient reaches `own`: all_gather's copies have none, put `own` in the place of its copy")
+    expect(grad is not None, "no gradient reaches `own`: copies have none, put `own` in the place of its copy")
     close(grad, weight[2:4], {}, "the gradient of own features")

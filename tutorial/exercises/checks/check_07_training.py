@@ -7,26 +7,29 @@ import torch
 from check_06_loss import loss, unit
 from compare import close, equal, expect
 
-RATES = [0.1, 0.2, 0.3, 0.4, 0.4, 0.4 * (2 + 2 ** 0.5) / 4, 0.2, 0.4 * (2 - 2 ** 0.5) / 4]  # 8 steps, peak 0.4, warm-up 4
+# Of 8 steps, peak 0.4, warm-up 4; the cosines of 0, 45, 90 and 135 degrees.
+RATES = [0.1, 0.2, 0.3, 0.4, 0.4, 0.4 * (2 + 2 ** 0.5) / 4, 0.2, 0.4 * (2 - 2 ** 0.5) / 4]
 
 
-def falling(from_step, start, whole):
+def falling(start, whole):
     """The rates of steps 4 to 7 with another cosine."""
-    return RATES[:4] + [0.2 * (1 + math.cos(math.pi * (step - start) / whole)) for step in range(from_step, from_step + 4)]
+    return RATES[:4] + [0.2 * (1 + math.cos(math.pi * (step - start) / whole)) for step in range(4, 8)]
 
 
 def check_7_1(student):
     rates = student.run("return [student.learning_rate(step, 8, 0.4, 4) for step in range(8)]")
     close(rates, RATES, {
         "the first step would have the rate 0: it is peak / warmup": [0, 0.1, 0.2, 0.3, *RATES[4:]],
-        "the cosine begins where warm-up ends, and takes the steps that are left": falling(4, 0, 8),
+        "the cosine begins where warm-up ends, and takes the steps that are left": falling(0, 8),
         "half a cosine ends at 0, a quarter is steep at its end":
             RATES[:4] + [0.4 * math.cos(math.pi / 2 * k / 4) for k in range(4)],
         "after warm-up it falls along a cosine, not a line": RATES[:4] + [0.4, 0.3, 0.2, 0.1],
         "cos takes radians": RATES[:4] + [0.2 * (1 + math.cos(180 * k / 4)) for k in range(4)],
-        "the rate must go from peak to 0: (1 + cos) / 2": RATES[:4] + [0.4 * math.cos(math.pi * k / 4) for k in range(4)],
-        "warm-up is missing": [0.2 * (1 + math.cos(math.pi * k / 8)) for k in range(8)]}, "8 steps, peak 0.4, warm-up 4")
-    close(student.learning_rate(999, 1000, 1.0, 10), (1 + math.cos(math.pi * 989 / 990)) / 2, {}, "the last of 1,000 steps")
+        "it must go from peak to 0: (1 + cos) / 2": RATES[:4] + [0.4 * math.cos(math.pi * k / 4) for k in range(4)],
+        "warm-up is missing": [0.2 * (1 + math.cos(math.pi * k / 8)) for k in range(8)]},
+        "8 steps, peak 0.4, warm-up 4")
+    close(student.learning_rate(999, 1000, 1.0, 10), (1 + math.cos(math.pi * 989 / 990)) / 2, {},
+          "the last of 1,000 steps")
 
 
 def check_7_2(student):
@@ -46,7 +49,8 @@ def check_7_2(student):
 
 def check_7_3(student):
     shapes = {"conv1.weight": (4, 3, 2, 2), "bn1.weight": (4,), "bn1.bias": (4,), "token_embedding.weight": (9, 4),
-              "positional_embedding": (5, 4), "attn.in_proj_weight": (12, 4), "attn.in_proj_bias": (12,), "ln_1.weight": (4,),
+              "positional_embedding": (5, 4), "attn.in_proj_weight": (12, 4), "attn.in_proj_bias": (12,),
+              "ln_1.weight": (4,),
               "class_embedding": (4,), "logit_scale": (), "text_projection": (4, 2)}
     right = [[n for n, s in shapes.items() if len(s) > 1], [n for n, s in shapes.items() if len(s) < 2]]
 
@@ -139,7 +143,7 @@ def check_7_7(student):
 
     def by_pieces(size, share):
         """Gradients if each piece had its own loss, with that share in the whole: a function of its number of pairs."""
-        leaves = [w.clone().requires_grad_() for w in weights] + [torch.tensor(log_scale, dtype=torch.double, requires_grad=True)]
+        leaves = [x.clone().requires_grad_() for x in (*weights, torch.tensor(log_scale, dtype=torch.double))]
         for x, y in zip(images.split(size), texts.split(size)):
             I, T = torch.tanh(x @ leaves[0]) @ leaves[1], torch.sin(y @ leaves[2])
             logits = leaves[3].exp() * (I / I.norm(dim=1, keepdim=True)) @ (T / T.norm(dim=1, keepdim=True)).T
@@ -148,17 +152,20 @@ def check_7_7(student):
         return [x.grad for x in leaves]
 
     I, T = np.tanh(images @ weights[0]) @ weights[1], np.sin(texts @ weights[2])
-    value, seen, graph, *grads = student.run(SOURCE, weights=weights, log_scale=log_scale, images=images, texts=texts, piece=3)
+    value, seen, graph, *grads = student.run(
+        SOURCE, weights=weights, log_scale=log_scale, images=images, texts=texts, piece=3)
     right = by_pieces(7, lambda n: 1)
     expect(all(n <= 3 or not grad for n, grad in seen), "more than `piece` pairs went through an encoder with a graph")
     for share in (lambda n: 1, lambda n: 1 / 3, lambda n: n / 7):
         expect(not equal(grads[0], by_pieces(3, share)[0]),
                "these are gradients of each piece's own loss: its pairs must be compared with all others")
     expect(grads[3].ndim == 0 and bool(grads[3] != 0), "no gradient has reached logit_scale")
-    close(grads[3], right[3], {"the scale's gradient was added more than once": 3 * right[3]}, "the gradient of logit_scale")
+    close(grads[3], right[3], {"the scale's gradient was added more than once": 3 * right[3]},
+          "the gradient of logit_scale")
     for name, x, y in zip(("first", "second"), grads, right):
         expect(bool(x.abs().sum() > 0), "no gradient has reached the image encoder")
-        close(x, y, {"the gradients must add up over the pieces, not be averaged": y / 3}, f"the image encoder's {name} weights")
+        close(x, y, {"the gradients must add up over the pieces, not be averaged": y / 3},
+              f"the image encoder's {name} weights")
     expect(bool(grads[2].abs().sum() > 0), "no gradient has reached the text encoder")
     close(grads[2], right[2], {}, "the text encoder's weights")
     close(value, loss(math.exp(log_scale) * unit(I.numpy()) @ unit(T.numpy()).T), {}, "the loss returned")

@@ -12,7 +12,8 @@ def check_8_1(student):
     close(student.prompts(["cat", "dog"], ["a {}.", "the {}, a pet", "{}"]),
           ["a cat.", "the cat, a pet", "cat", "a dog.", "the dog, a pet", "dog"], {
         "all of the first class come first": ["a cat.", "a dog.", "the cat, a pet", "the dog, a pet", "cat", "dog"],
-        "one list of texts, not a list of lists": [["a cat.", "the cat, a pet", "cat"], ["a dog.", "the dog, a pet", "dog"]]},
+        "one list of texts, not a list of lists": [["a cat.", "the cat, a pet", "cat"],
+                                                   ["a dog.", "the dog, a pet", "dog"]]},
         "two names, three templates")
     try:
         got = student.prompts(["{x}"], ["{0} {} {}"])
@@ -89,8 +90,10 @@ def check_8_6(student):
         "chances do not add up: at least one is 1 - none": 0.8,
         "that is the chance of none": 0.3, "all of the k best need not be relevant: one is enough": 0.1,
         "that is the share of relevant items": 0.4}, "5 items, 2 relevant, k = 2")
-    close(student.chance_recall(5000, 5, 10), 1 - math.prod((4995 - i) / (5000 - i) for i in range(10)), {}, "COCO's size")
-    close(student.chance_recall(4, 3, 2), 1.0, {"chances do not add up: at least one is 1 - none": 1.5}, "more than can be missed")
+    close(student.chance_recall(5000, 5, 10), 1 - math.prod((4995 - i) / (5000 - i) for i in range(10)), {},
+          "COCO's size")
+    close(student.chance_recall(4, 3, 2), 1.0, {"chances do not add up: at least one is 1 - none": 1.5},
+          "more than can be missed")
 
 
 def check_8_7(student):
@@ -104,4 +107,5 @@ def check_8_7(student):
         "probabilities are not what Section 3.1.4 averages": np.mean([softmax(math.exp(2) * cosines[..., k])
                                                                     for k in range(4)], 0),
         "the scale was applied as a log: exponentiate it first": 2 * x @ unit(mean).T,
-        "logits are wanted, before any softmax": softmax(math.exp(2) * x @ unit(mean).T)}, "three classes, four templates")
+        "logits are wanted, before any softmax": softmax(math.exp(2) * x @ unit(mean).T)},
+        "three classes, four templates")

@@ -11,7 +11,8 @@ def check_9_1(student):
     draws = student.run("return [np.asarray(student.few_shot(labels, 2, seed)) for seed in range(30)]", labels=labels)
     again = student.few_shot(labels, 2, 0)
     for places in draws:
-        expect(places.shape == (6,) and places.dtype.kind == "i", "six places (whole numbers) were expected, two of each of three classes")
+        expect(places.shape == (6,) and places.dtype.kind == "i",
+               "six places (whole numbers) were expected, two of each of three classes")
         expect(len(set(places.tolist())) == 6, "an example was drawn twice: draw without replacement")
         expect((np.bincount(labels[places], minlength=3) == 2).all(), "not two of each class: labels are in any order")
     expect((np.sort(draws[0]) == np.sort(again)).all(), "the same seed must draw the same examples")
@@ -29,7 +30,8 @@ def check_9_2(student):
     close(student.examples_to_match(shots, values, 0.6), 32, {"the line is over the logarithm of the number": 40,
                                                              "from 16 to 64 is not one doubling": 16 * 2 ** 0.5}, "0.6")
     close(student.examples_to_match(shots, values, 0.05), 1, {}, "0.05, which one example reaches")
-    close(student.examples_to_match(shots, values, 0.71), math.inf, {"no number in the table is enough: infinite": 64}, "0.71")
+    close(student.examples_to_match(shots, values, 0.71), math.inf, {"no number in the table is enough: infinite": 64},
+          "0.71")
     close(student.examples_to_match([1, 2, 4, 8], [0.1, 0.4, 0.2, 0.6], 0.4), 2, {
         "the first value that reaches it counts, where the curve falls again": 4 * 2 ** 0.5}, "a curve that falls")
 
@@ -55,8 +57,8 @@ def check_9_4(student):
         "scores must be sorted from high to low": (4 / 2 + 7 * 3 / 7) / 11}, "seven images, three relevant")
     # Precisions: 0, 1/2, 2/3, 3/4: the highest is at the end.
     close(student.eleven_points(np.array([4.0, 3, 2, 1]), np.array([0, 1, 1, 1])), 0.75, {
-        "the highest precision at that recall or above, not the first at it": (0 + 3 * 1 / 2 + 3 * 2 / 3 + 4 * 3 / 4) / 11,
-        "at recall 0 the highest of all counts": (0 * 1 + 10 * 0.75) / 11,
+        "the highest precision at that recall or above, not the first at it": (3 * 1 / 2 + 3 * 2 / 3 + 4 * 3 / 4) / 11,
+        "at recall 0 the highest of all counts": 10 * 0.75 / 11,
         "that is the mean precision at the relevant ones: eleven recalls were asked for": (1 / 2 + 2 / 3 + 3 / 4) / 3},
         "precision that grows")
     relevant = np.array([1] * 3 + [0] * 9 + [1] * 7)
@@ -79,4 +81,5 @@ def check_9_5(student):
         "the test set's own mean and deviation are not known when one image comes: use the training set's":
             (test - test.mean(0)) / test.std(0),
         "the training set's deviation too": (test - mean) / test.std(0),
-        "the training set's mean too": (test - test.mean(0)) / std, "the test set was left as it is": test}, "the test set")
+        "the training set's mean too": (test - test.mean(0)) / std, "the test set was left as it is": test},
+        "the test set")

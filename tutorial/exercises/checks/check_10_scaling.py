@@ -21,7 +21,8 @@ def check_10_1(student):
 
 def check_10_2(student):
     x = np.array([1.0, 2, 4, 8])
-    known = {"y falls: with y = a x^-b, b is minus the slope": (3.0, -0.5), "b is the exponent of x: minus the slope": (3.0, 2.0),
+    known = {"y falls: with y = a x^-b, b is minus the slope": (3.0, -0.5),
+             "b is the exponent of x: minus the slope": (3.0, 2.0),
              "a is exp of where the line begins": (float(np.log(3)), 0.5), "a first, then b": (0.5, 3.0),
              "the base of exp must be that of the logarithm": (3 ** (1 / np.log(10)), 0.5),
              "a line through the numbers themselves is no power law": tuple(
@@ -37,9 +38,11 @@ def check_10_2(student):
 
 def check_10_3(student):
     got = student.predict_halving()
-    for message, value in {"that is the exponent b: halving takes 2^(1/b)": 0.1074, "error falls as a power, not as a line": 65.4,
+    for message, value in {"that is the exponent b: halving takes 2^(1/b)": 0.1074,
+                           "error falls as a power, not as a line": 65.4,
                            "44 times compute gives two thirds, not half": 43.6,
-                           "that is 1 / b: halving takes 2^(1/b)": 9.31, "halving is a factor of 2, not of e": 11053}.items():
+                           "that is 1 / b: halving takes 2^(1/b)": 9.31,
+                           "halving is a factor of 2, not of e": 11053}.items():
         expect(not equal(got, value, 0.02), message)
     close(got, 634.9, {}, tolerance=0.1)
 

@@ -24,7 +24,8 @@ def check_11_1(student):
             "a difference of accuracies, not of logits": logit(0.6) - (slope * logit(0.75) + start),
             "that is the difference from the accuracy without shift": 0.6 - 0.75,
             "the line says what the shifted accuracy is: x is the source": 0.6 - sigmoid(np.polyval(back, logit(0.75))),
-            "subtract what the line says, not what usual models reach on average": 0.6 - shifted.mean()}, "four usual models")
+            "subtract what the line says, not what usual models reach on average": 0.6 - shifted.mean()},
+            "four usual models")
 
 
 def check_11_2(student):

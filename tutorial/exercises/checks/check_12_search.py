@@ -12,7 +12,8 @@ def check_12_1(student):
         "the longer side is cut down, not rounded": (336, 224), "the shorter side becomes R": (224, 149),
         "the proportion is kept": (224, 224), "width comes first": (224, 335),
         "a whole number is wanted": (224 * 640 / 427, 224)}, "640 x 427")
-    close(student.resized(300, 500, 48), (48, 80), {"the shorter side becomes R": (28, 48), "width comes first": (80, 48)}, "300 x 500")
+    close(student.resized(300, 500, 48), (48, 80),
+          {"the shorter side becomes R": (28, 48), "width comes first": (80, 48)}, "300 x 500")
     close(student.resized(100, 100, 224), (224, 224), {"small pictures are made larger": (100, 100)}, "100 x 100")
 
 
@@ -61,7 +62,8 @@ def check_12_4(student):
         "cosines of all were returned, not of the best": cosines,
         "these are products, not cosines": products[order[:3]]}, "their cosines")
     close(student.search(query, features, 20)[0], order, {}, "top 20 of seven")
-    close(student.search(query, np.repeat(features[:1], 3, 0) * [[1], [2], [3]], 2)[1], [cosines[0]] * 2, {}, "equal cosines")
+    close(student.search(query, np.repeat(features[:1], 3, 0) * [[1], [2], [3]], 2)[1], [cosines[0]] * 2, {},
+          "equal cosines")
 
 
 def check_12_5(student):

@@ -27,7 +27,8 @@ def plain(x):
 def numbers(x):
     """-> an array of float64, or None for what is not made of numbers."""
     try:
-        return None if isinstance(x, (str, bytes, dict, type(None))) else np.asarray(plain(x)).astype(float, casting="safe")
+        no = x is None or isinstance(x, (str, bytes, dict))
+        return None if no else np.asarray(plain(x)).astype(float, casting="safe")
     except (TypeError, ValueError):
         return None
 

@@ -183,7 +183,8 @@ def text_parameters__no_positions(width, layers, vocabulary, context, embedding)
 
 def text_parameters__biased_projection(width, layers, vocabulary, context, embedding):
     """has no bias"""
-    return (vocabulary + context) * width + layers * (12 * width ** 2 + 13 * width) + 2 * width + (width + 1) * embedding
+    rest = (vocabulary + context) * width + layers * (12 * width ** 2 + 13 * width) + 2 * width
+    return rest + (width + 1) * embedding
 
 
 def text_parameters__no_last_norm(width, layers, vocabulary, context, embedding):

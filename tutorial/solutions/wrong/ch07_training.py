@@ -34,7 +34,8 @@ def plotted(x, y, **labels):
 
 def draw_schedule__from_one(steps, peak, warmup):
     """steps count from 0"""
-    return plotted(range(1, steps + 1), [learning_rate(step, steps, peak, warmup) for step in range(steps)], xlabel="step")
+    return plotted(range(1, steps + 1), [learning_rate(step, steps, peak, warmup) for step in range(steps)],
+                   xlabel="step")
 
 
 def draw_schedule__share(steps, peak, warmup):
@@ -173,5 +174,6 @@ def cached_gradients__averaged(encode_image, encode_text, logit_scale, images, t
     loss = contrastive_loss(I_f.requires_grad_(), T_f.requires_grad_(), logit_scale)
     loss.backward()
     for at in torch.arange(len(images)).split(piece):
-        torch.autograd.backward([encode_image(images[at]), encode_text(texts[at])], [I_f.grad[at] / 3, T_f.grad[at] / 3])
+        torch.autograd.backward([encode_image(images[at]), encode_text(texts[at])],
+                                [I_f.grad[at] / 3, T_f.grad[at] / 3])
     return loss.detach()
