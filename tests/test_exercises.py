@@ -284,7 +284,7 @@ def test_own_functions_make_the_same_clip(own_clip):
     got = measure()
     assert got[1:] == expected[1:] and used == own_clip.USED
     for x, y in zip(got[0], expected[0]):
-        torch.testing.assert_close(x, y, atol=2e-4, rtol=2e-3)
+        torch.testing.assert_close(x, y, atol=5e-4, rtol=2e-3)  # Adam makes steps of the rate of keys' biases' noise
 
 
 @pytest.mark.slow

@@ -120,7 +120,11 @@ def test_captions_of_the_limits_by_hand():
 # ---- From models to figures ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", run.EXPERIMENTS)
+TRAINING = ["number_to_text", "figure2", "convirt", "figure6", "matches"]  # those that train models of their own
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in TRAINING else name
+                                  for name in run.EXPERIMENTS])
 def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache, tmp_path, monkeypatch, capsys):
     some = {task: TASKS[task] for task in ("card suits", "binding", "two objects", "scenery", "cells", "grey")}
     for module in (figure5, figure6, figure7, figure8, number_to_text):  # each probe is sixteen fits

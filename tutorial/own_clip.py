@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 import clip_minimal
@@ -27,9 +28,8 @@ WHAT = {  # exercises that are needed for a piece: {what it is: their numbers}
 USED = {number for numbers in WHAT.values() for number in numbers}
 
 
-def blocks(transformer, x):
+def blocks(transformer, x, mask):
     """x (B, T, D) through all blocks of a clip_minimal.Transformer, for all tokens."""
-    mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril() if transformer.causal else None
     for block in transformer.resblocks:
         x = block(x, (slice(None), slice(None)), mask)
     return x
@@ -52,27 +52,37 @@ def adopt(mine, have):
         clip_minimal.Tokenizer._bpe = bpe
     if "tokenizer, decoding" in have:
         clip_minimal.Tokenizer.decode = lambda self, ids: mine[2].decode(ids, self.vocab)
+    own_blocks, causal_mask = blocks, lambda T: torch.ones(T, T, dtype=torch.bool).tril()
     if "text transformer" in have:
-        def own_blocks(transformer, x):
-            mask = mine[3].causal_mask(x.shape[1]) if transformer.causal else None
+        causal_mask = mine[3].causal_mask
+
+        def own_blocks(transformer, x, mask):
             for block in transformer.resblocks:
                 x = mine[3].residual_block(x, dict(block.named_parameters()), x.shape[2] // 64, mask)
             return x
-    else:
-        own_blocks = blocks
-    clip_minimal.Transformer.forward = lambda self, x, place: own_blocks(self, x)[torch.arange(len(x)), place]
-    if "feature at the end token" in have:
-        def encode_text(self, tokens):
-            x = self.token_embedding(tokens) + self.positional_embedding[:tokens.shape[1]]  # (B, T, D)
-            x = mine[3].pool_at_end(own_blocks(self.transformer, x), tokens, self.eot_token)  # (B, D)
-            return self.ln_final(x) @ self.text_projection  # (B, E)
 
-        clip_minimal.CLIP.encode_text = encode_text
+    def forward(self, x, place, mask=None):
+        return own_blocks(self, x, mask)[torch.arange(len(x))[:, None], place]
+
+    def encode_text(self, tokens):
+        x = self.token_embedding(tokens) + self.positional_embedding[:tokens.shape[1]]  # (B, T, D)
+        x = own_blocks(self.transformer, x, causal_mask(tokens.shape[1]))
+        return self.ln_final(pool_at_end(x, tokens, self.eot_token)) @ self.text_projection  # (B, E)
+
+    @torch.no_grad()
+    def encode_texts(model, tokenizer, texts, truncate=False):
+        tokens = tokenizer(texts, model.config.context_length, truncate, pad=False)  # (texts, T)
+        return torch.cat([F.normalize(model.encode_text(part), dim=-1) for part in tokens.split(256)])
+
+    pool_at_end = mine[3].pool_at_end if "feature at the end token" in have else (
+        lambda x, tokens, end: x[torch.arange(len(x)), (tokens == end).int().argmax(dim=-1)])
+    clip_minimal.Transformer.forward, clip_minimal.CLIP.encode_text = forward, encode_text
+    zeroshot.encode_texts = encode_texts
     if "patches and class token" in have:
         def vit(self, x):
             x = mine[4].patch_embedding(x, self.conv1.weight)  # (B, T, D)
             x = mine[4].add_class_token(x, self.class_embedding, self.positional_embedding)  # (B, T + 1, D)
-            x = self.transformer(self.ln_pre(x), torch.zeros(len(x), dtype=torch.long))  # (B, D)
+            x = self.transformer(self.ln_pre(x), torch.zeros(len(x), 1, dtype=torch.long))[:, 0]  # (B, D)
             return self.ln_post(x) @ self.proj  # (B, E)
 
         clip_minimal.VisionTransformer.forward = vit
