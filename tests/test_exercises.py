@@ -262,9 +262,13 @@ def test_own_functions_make_the_same_clip(own_clip):
                 model.logit_scale.fill_(9.0)  # above the clamp
             history = tiny.train(data, model, tokenizer, 2, 8, every=1)
             weights = shot.zero_shot_classifier(model, tokenizer, ["a sun", "a cat"], ["{}", "two {}"])
-            results += [weights, *model.state_dict().values(), torch.tensor([row["loss"] for row in history]),
-                        torch.tensor(list(history[-1]["accuracy"].values())),
-                        torch.tensor([list(pair) for pair in data.evaluate(model, tokenizer, 20).values()])]
+            decay = {id(x): group["weight_decay"] for group in tiny.make_optimizer(model, 1, 0.1, 0.2).param_groups
+                     for x in group["params"]}
+            results += [torch.tensor([decay[id(x)] for x in model.parameters()])]
+            results += [weights, model.logit_scale.data, torch.tensor([row["loss"] for row in history]),
+                        torch.tensor(list(history[-1]["accuracy"].values()))]
+        found = shot.retrieval(torch.eye(5), torch.eye(5).roll(1, 0) + 0.6 * torch.eye(5)[:1], torch.eye(5).bool(), [1])
+        results.append(torch.tensor(list(found.values())))
         ids = tokenizer.encode("a red naïve sun")
         return results, tokenizer.merges, ids, tokenizer.decode(ids)
 
