@@ -57,7 +57,7 @@ def residual_block(x, weights, heads, mask=None):
 def pool_at_end(x, tokens, end):
     """Outputs x (B, T, D), ids tokens (B, T), id of the end token -> (B, D): x at each row's first end token.
 
-    Section 2.4: "the activations of the highest layer at the [EOS] token". There are two mistakes in this code."""
+    Section 2.4 takes the highest layer's activations there. There are two mistakes in this code."""
     return x[:, tokens.argmax(dim=-1)]
 
 
