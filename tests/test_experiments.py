@@ -3,6 +3,7 @@ know nothing and few images."""
 import csv
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +18,23 @@ import figure6
 import figure7
 import figure8
 import limits
-import matches
 import number_to_text
 import run
-from clip_minimal import CLIP, CLIPConfig, Tokenizer, save
+from clip_minimal import CONFIGS
 from common import Lab
 from tasks import TASKS
-from train_tiny import COLOURS, OBJECTS, RELATIONS, World
+from train_tiny import COLOURS, OBJECTS, RELATIONS
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """Untrained models where the trained ones would be kept."""
-    folder = tmp_path_factory.mktemp("cache")
-    tokenizer = Tokenizer.train(World().texts()[:500], 600)
-    torch.manual_seed(0)
-    model = CLIP(CLIPConfig(16, 48, (1, 1, 1, 1), 4, None, 64, 1, 48, len(tokenizer.vocab)))
-    save(folder / f"clip-tiny-RN-{round(1700 * 0.02)}-0.pt", model, tokenizer)
-    for kind, steps in [*((kind, 20 if kind == "SimCLR" else 34) for kind in common.OUTPUTS),
-                        *(("supervised", max(2, round(0.02 * steps))) for steps in matches.STEPS)]:
-        torch.save(common.ImageModel(common.OUTPUTS[kind]).state_dict(), folder / f"{kind}-{steps}-0-0.02.pt")
-    return folder
+    """A folder for models and measurements. The models that experiments share are small, and stay untrained."""
+    with pytest.MonkeyPatch.context() as patch:
+        small = replace(CONFIGS["tiny-RN"], embed_dim=64, vision_width=4, transformer_width=64)
+        patch.setitem(CONFIGS, "tiny-RN", small)
+        for train in ("train", "train_images"):
+            patch.setattr(common, train, lambda *arguments, **options: None)
+        yield tmp_path_factory.mktemp("cache")
 
 
 # ---- Arithmetic ------------------------------------------------------------------------------------------------------
@@ -120,11 +117,7 @@ def test_captions_of_the_limits_by_hand():
 # ---- From models to figures ------------------------------------------------------------------------------------------
 
 
-TRAINING = ["number_to_text", "figure2", "convirt", "figure6", "matches"]  # those that train models of their own
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in TRAINING else name
-                                  for name in run.EXPERIMENTS])
+@pytest.mark.parametrize("name", run.EXPERIMENTS)
 def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache, tmp_path, monkeypatch, capsys):
     some = {task: TASKS[task] for task in ("card suits", "binding", "two objects", "scenery", "cells", "grey")}
     for module in (figure5, figure6, figure7, figure8, number_to_text):  # each probe is sixteen fits

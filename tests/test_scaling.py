@@ -45,7 +45,7 @@ def test_a_model_is_trained_once_on_its_own_settings(tmp_path, monkeypatch):
         torch.nn.init.constant_(model.ln_final.bias, 7)
 
     monkeypatch.setattr(sizes, "train", train)
-    monkeypatch.setattr(sizes, "make_tokenizer", lambda seed: Tokenizer([]))
+    monkeypatch.setattr(common, "make_tokenizer", lambda seed: Tokenizer([]))
     for budget, name in ((1, "RN-4"), (1, "RN-4"), (1, "ViT-64/16"), (0.1, "RN-4")):
         model, _ = sizes.clip(Lab(tmp_path, budget), 0, name)
         assert (model.ln_final.bias == 7).all() and not model.training, "what was trained is what is loaded"

@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -45,18 +46,14 @@ class Lab:
             write(path, lambda file: file.write(json.dumps(value).encode()))
         return json.loads(path.read_text())
 
-    def clip(self, seed, name="tiny-RN", steps=1700):
+    def clip(self, seed):
         """The default model of train_tiny.py, trained unless it is there already -> (fused model, tokenizer)."""
-        steps = max(2, round(steps * self.budget))
-        path = self.cache / f"clip-{name}-{steps}-{seed}.pt"
+        steps = max(2, round(1700 * self.budget))
+        path = self.cache / f"clip-tiny-RN-{steps}-{seed}.pt"
         if not path.exists():
             self.cache.mkdir(parents=True, exist_ok=True)
-            torch.manual_seed(seed)
-            data = World(seed)
-            data.names_until = round(data.names_until * self.budget)
-            tokenizer = Tokenizer.train(data.texts(), CONFIGS[name].vocab_size)
-            model = CLIP(dataclasses.replace(CONFIGS[name], vocab_size=len(tokenizer.vocab)))
-            train(data, model.to(memory_format=torch.channels_last), tokenizer, steps=steps)
+            data, tokenizer, model = begin(seed, CONFIGS["tiny-RN"], steps)
+            train(data, model, tokenizer, steps=steps)
             save(path, model, tokenizer)
         model, tokenizer = load(path)
         return zeroshot.fuse(model), tokenizer
@@ -78,10 +75,26 @@ class Lab:
         steps = max(2, round((steps or (1000 if kind == "SimCLR" else 1700)) * self.budget))
         torch.manual_seed(seed)
         model = ImageModel(OUTPUTS[kind]).to(memory_format=torch.channels_last)
-        world = World(seed)
+        world = Shown(seed)
         world.names_until = round(world.names_until * self.budget)
         return zeroshot.fuse(self.trained(f"{kind}-{steps}-{seed}", model,
                                           lambda model: train_images(model, kind, world, steps)))
+
+
+@cache
+def make_tokenizer(seed):
+    """That of train_tiny.py."""
+    return Tokenizer.train(World(seed).texts(), CONFIGS["tiny-RN"].vocab_size)
+
+
+def begin(seed, config, steps, kind=CLIP, data=None):
+    """What a training starts with -> (data, a World unless given, whose batches of names take as large a share of the
+    steps as train_tiny.py's; the tokenizer; an untrained model of this kind and shape)."""
+    data, tokenizer = data or World(seed), make_tokenizer(seed)
+    data.names_until = round(data.names_until * steps / 1700)
+    torch.manual_seed(seed)
+    model = kind(dataclasses.replace(config, vocab_size=len(tokenizer.vocab)))
+    return data, tokenizer, model.to(memory_format=torch.channels_last)
 
 
 OUTPUTS = {"supervised": len(OBJECTS), "more classes": len(OBJECTS) * len(COLOURS), "SimCLR": 128}  # of image models
@@ -107,20 +120,22 @@ def train_images(model, kind, world, steps, batch_size=256):
     head = nn.Sequential(nn.ReLU(), nn.Linear(128, 128)) if kind == "SimCLR" else nn.Identity()
 
     def loss(step):
-        scenes, images = pictures(world, step, batch_size)
+        images, _ = world.batch(step, batch_size)
         if kind == "SimCLR":
-            images = torch.cat([view(images), view(images)])  # (2B, 3, R, R)
-        outputs = head(model.visual(normalize(images).contiguous(memory_format=torch.channels_last)))
-        return nt_xent(outputs) if kind == "SimCLR" else F.cross_entropy(outputs, numbers(scenes, kind))
+            pixels = torch.from_numpy(zeroshot.levels(images)).permute(0, 3, 1, 2)  # (B, 3, R, R), from 0 to 1
+            images = normalize(torch.cat([view(pixels), view(pixels)]))  # (2B, 3, R, R)
+        outputs = head(model.visual(images.contiguous(memory_format=torch.channels_last)))
+        return nt_xent(outputs) if kind == "SimCLR" else F.cross_entropy(outputs, numbers(world.shown, kind))
 
     fit(nn.ModuleDict({"visual": model.visual, "head": head}), loss, steps, text_lr=1)
 
 
-def pictures(world, step, n):
-    """What the images of world.batch(step, n) show, and their levels (n, 3, R, R)."""
-    names_only = step < world.names_until and step % 3 == 0
-    scenes = world.scenes(world.rng(0, step), n, "single" if names_only else None)
-    return scenes, world.draw(scenes)
+class Shown(World):
+    """The world; `shown` is what the scenes of the last batch show."""
+
+    def scenes(self, rng, n, kind=None, held_out=False):
+        self.shown = super().scenes(rng, n, kind, held_out)
+        return self.shown
 
 
 def numbers(scenes, kind):
@@ -136,13 +151,18 @@ def view(images):
     not, its saturation from grey to half as much again, and of each colour another contrast and light."""
     n, one = len(images), (len(images), 1, 1, 1)
     side, mirrored = (0.25 + 0.75 * torch.rand(n)).sqrt(), 2 * torch.randint(2, (n,)) - 1  # (n,) each
-    corner = (1 - side)[:, None] * (2 * torch.rand(n, 2) - 1)  # (n, 2), of the square's middle, from -1 to 1
-    zero = torch.zeros(n)
-    theta = torch.stack([side * mirrored, zero, corner[:, 0], zero, side, corner[:, 1]], -1).view(n, 2, 3)
-    images = F.grid_sample(images, F.affine_grid(theta, images.shape, align_corners=False), padding_mode="border",
-                           align_corners=False)
+    images = squares(images, side, 2 * torch.rand(n, 2) - 1, mirrored)
     images = torch.lerp(images.mean(dim=1, keepdim=True), images, 1.5 * torch.rand(one))
     return (images * (0.6 + 0.8 * torch.rand(n, 3, 1, 1)) + 0.4 * torch.rand(n, 3, 1, 1) - 0.2).clamp(0, 1)
+
+
+def squares(images, side, place, mirrored=1):
+    """Of each image (n, 3, R, R) a square, resized to R: its side (n,) as a share of the image's, its place (n, 2) from
+    -1, at the left and the top, to 1; mirrored where (n,) is -1."""
+    theta = torch.zeros(len(images), 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = side * mirrored, side, place * (1 - side[:, None])
+    grid = F.affine_grid(theta, images.shape, align_corners=False)  # (n, R, R, 2)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def nt_xent(outputs, temperature=0.1):
@@ -180,9 +200,15 @@ def fit(module, loss, steps, lr=4e-3, text_lr=TEXT_LR, every=100):
 
 def zero_shot(model, tokenizer, name, images, labels, templates=None, classes=None):
     """A task's metric for the classifier made of its class names and sentences, or of other ones (Section 3.1)."""
+    features = zeroshot.encode_images(model, images)
+    return zero_shot_on(model, tokenizer, name, features, labels, templates, classes)
+
+
+def zero_shot_on(model, tokenizer, name, features, labels, templates=None, classes=None):
+    """The same of images that are encoded already."""
     task = TASKS[name]
     weights = zeroshot.zero_shot_classifier(model, tokenizer, classes or task.classes, templates or task.templates)
-    return task.metric(zeroshot.encode_images(model, images) @ weights, labels)
+    return task.metric(features @ weights, labels)
 
 
 def splits(lab, model, name, each=4):

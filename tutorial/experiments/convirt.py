@@ -1,5 +1,4 @@
 """Section 2.3: what CLIP leaves out of ConVIRT, put back, one change at a time; and batches of other sizes."""
-import dataclasses
 import re
 
 import numpy as np
@@ -8,8 +7,8 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import nn
 
-from clip_minimal import CLIP, CONFIGS, Tokenizer
-from common import BLUE, GREY, ORANGE
+from clip_minimal import CLIP, CONFIGS
+from common import BLUE, GREY, ORANGE, begin, squares
 from train_tiny import BACKGROUNDS, PLACES, RELATIONS, World, train
 
 PAIRS = 350 * 256  # that each model sees
@@ -44,12 +43,9 @@ def augment(images, captions, rng):
     to a quarter of a standard deviation, its contrast by up to a quarter. What is at the top of a square need not be at
     the top of the image, so captions that tell a place become less true. There are no flips, which would make relations
     and arrows false, and no shifts of hue, as captions tell colours."""
-    side, u = rng.uniform(0.75, 1, len(images)), torch.from_numpy(rng.uniform(-1, 1, (len(images), 4)))
-    side, theta = torch.from_numpy(side), torch.zeros(len(images), 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = side
-    theta[:, :, 2] = u[:, :2] * (1 - side[:, None])
-    grid = F.affine_grid(theta, images.shape, align_corners=False)  # (n, R, R, 2)
-    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    side = torch.from_numpy(rng.uniform(0.75, 1, len(images)))
+    u = torch.from_numpy(rng.uniform(-1, 1, (len(images), 4)))
+    images = squares(images, side, u[:, :2])
     brightness, contrast = (u[:, 2:, None, None, None].float() / 4).unbind(1)  # (n, 1, 1, 1) twice
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return (images - mean) * (1 + contrast) + mean + brightness, captions
@@ -87,13 +83,10 @@ def trial(lab, seed, model=CLIP, change=lambda images, captions, rng: (images, c
     learning rate is the same for all. At a budget below a tenth batches are smaller too."""
     share = min(1, 10 * lab.budget)
     size, steps = max(2, round(share * batch_size)), max(1, round(PAIRS * lab.budget / batch_size))
-    data = Changed(seed, change, max(50, round(1000 * lab.budget)))
-    data.names_until = round(steps * 1300 / 1700)  # of the default run's steps
-    tokenizer = Tokenizer.train(data.texts(), CONFIGS["tiny-RN"].vocab_size)
-    torch.manual_seed(seed)
-    model = model(dataclasses.replace(CONFIGS["tiny-RN"], vocab_size=len(tokenizer.vocab)))
-    train(data, model.to(memory_format=torch.channels_last), tokenizer, steps, size, warmup=max(1, steps // 10),
-          micro_batch=max(2, round(share * 256)), every=-(-steps // 4))
+    world = Changed(seed, change, max(50, round(1000 * lab.budget)))
+    data, tokenizer, model = begin(seed, CONFIGS["tiny-RN"], steps, model, world)
+    train(data, model, tokenizer, steps, size, warmup=max(1, steps // 10), micro_batch=max(2, round(share * 256)),
+          every=-(-steps // 4))
     return data.results
 
 

@@ -1,14 +1,12 @@
 """Figure 2: zero-shot accuracy against images processed, for four objectives from predicting captions to CLIP's."""
-import dataclasses
-
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from clip_minimal import CONFIGS, Tokenizer, normalize
-from common import BLUE, GREEN, GREY, ORANGE, examples_to_match, fit
+from clip_minimal import CONFIGS, normalize
+from common import BLUE, GREEN, GREY, ORANGE, begin, examples_to_match, fit
 from objectives import BagOfWordsContrastive, BagOfWordsPrediction, Contrastive, LanguageModel
-from train_tiny import OBJECTS, World, article
+from train_tiny import OBJECTS, article
 from zeroshot import accuracy
 
 # objective: its class, the share of the image encoder's learning rate that the rest has, colour, marker
@@ -23,12 +21,8 @@ def curve(lab, seed, objective):
     each class told by one sentence, "a sun". At a budget below a tenth batches are smaller too."""
     steps, size = max(8, round(600 * lab.budget)), round(256 * min(1, 10 * lab.budget))
     kind, text_lr, _, _ = OBJECTIVES[objective]
-    world = World(seed)
-    world.names_until = round(steps * 1300 / 1700)  # of the default run's steps
-    tokenizer = Tokenizer.train(world.texts(), CONFIGS["tiny-RN"].vocab_size)
-    config = dataclasses.replace(CONFIGS["tiny-RN"], vocab_size=len(tokenizer.vocab))
-    torch.manual_seed(seed)
-    model = kind(config).to(memory_format=torch.channels_last)
+    config = CONFIGS["tiny-RN"]
+    world, tokenizer, model = begin(seed, config, steps, kind)
     scenes = world.scenes(world.rng(1), max(50, round(500 * lab.budget)), "single", held_out=True)
     images, labels = normalize(world.draw(scenes)), torch.from_numpy(scenes["object"][:, 0])
     texts = tokenizer([article(name) for name in OBJECTS], config.context_length, pad=False)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 import sizes
 import zeroshot
 from clip_minimal import CONFIGS
-from common import BLUE, GREY, ORANGE, interval, mean_over_seeds
+from common import BLUE, GREY, ORANGE, interval, mean_over_seeds, zero_shot_on
 from tasks import TASKS, examples
 
 WAYS = {"bare names": ["{}"], "one sentence": ["a picture of {}"], "ensemble": None}
@@ -25,8 +25,7 @@ def by_way(lab, name, config, seed, model, tokenizer, tasks):
                "chance": float(task.chance())}
         for way, templates in WAYS.items():
             names = bare if way == "bare names" else task.classes
-            weights = zeroshot.zero_shot_classifier(model, tokenizer, names, templates or task.templates)
-            row[way] = task.metric(features @ weights, labels)
+            row[way] = zero_shot_on(model, tokenizer, key, features, labels, templates, names)
         rows.append(row)
     return rows
 

@@ -1,14 +1,12 @@
 """Eight tiny models over two orders of magnitude of operations per image, for Figures 4, 9 and 10."""
 from dataclasses import replace
-from functools import cache
-
-import torch
 
 import zeroshot
-from clip_minimal import CLIP, CONFIGS, Tokenizer
+from clip_minimal import CONFIGS
+from common import begin
 from flops import flops
 from tasks import TASKS
-from train_tiny import World, train
+from train_tiny import train
 
 STEPS = 800  # of 256 pairs, for each of them
 
@@ -52,26 +50,16 @@ def some_tasks(lab):
     return list(TASKS)[::max(1, round(0.1 / lab.budget))]
 
 
-@cache
-def make_tokenizer(seed):
-    """That of train_tiny.py."""
-    return Tokenizer.train(World(seed).texts(), CONFIGS["tiny-RN"].vocab_size)
-
-
 def clip(lab, seed, name):
     """The model of this name, trained unless it is there already -> (fused model, tokenizer). Vision transformers get
     half the learning rate, as in README.md. On a small budget batches are smaller, too."""
     steps, batch_size = max(2, round(STEPS * lab.budget)), min(256, max(8, round(1000 * lab.budget)))
-    tokenizer, data = make_tokenizer(seed), World(seed)
-    data.names_until = round(data.names_until / 1700 * steps)
+    data, tokenizer, model = begin(seed, MODELS[name], steps)
     data.evaluate = lambda *_: {}  # tasks measure it
-    torch.manual_seed(seed)
-    model = CLIP(replace(MODELS[name], vocab_size=len(tokenizer.vocab)))
 
     def fit(model):
         print(f"{name}: {megaflops(MODELS[name]):.1f} million operations for an image", flush=True)
-        model.to(memory_format=torch.channels_last)
         train(data, model, tokenizer, steps, batch_size, 4e-3 if resnet(name) else 2e-3, warmup=min(50, steps // 10))
 
     model = lab.trained(f"clip-{name.replace('/', '-')}-{steps}-{seed}", model, fit)
-    return zeroshot.fuse(model.to(memory_format=torch.channels_last)), tokenizer
+    return zeroshot.fuse(model), tokenizer
