@@ -96,9 +96,10 @@ def test_classify_by_hand(model):
 @pytest.mark.parametrize("size", [1, 3, 20, 512])
 def test_features_do_not_depend_on_batches_padding_or_common_beginnings(model, size):
     """Each text alone and padded to the context, each image alone, against trees and batches of many; among the texts
-    are equal ones and beginnings of others."""
+    are equal ones, beginnings of others, and some that have the same token behind different ones."""
     images = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     several = [*TEXTS, *TEXTS[:2], TEXTS[0] + " " + TEXTS[1], TEXTS[0] + " " + TEXTS[0], TEXTS[1][:3], ""]
+    several += ["cat dog", "dog dog", "cat cat", "dog cat"]
     texts = zeroshot.encode_texts(model, tokens(), several, size=size)
     pixels = zeroshot.encode_images(model, images, batch_size=size)
     for text, feature in zip(several, texts, strict=True):
