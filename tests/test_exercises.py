@@ -295,7 +295,7 @@ def test_own_functions_make_the_same_clip(own_clip):
 
 
 @pytest.mark.slow
-def test_training_tells_what_is_missing(capfd):
+def test_training_tells_what_is_missing(own_clip, capfd):
     assert grade.main(["--train", "--minutes", "0.05"]) == 0
     out = capfd.readouterr().out
     assert "contrastive loss           from the repository; missing: 6.2" in out and "0 of 15 pieces are yours" in out

@@ -62,16 +62,19 @@ def plain(x):
 
 
 def assert_same(out, whole, lines=STEPS // EVERY + 2):
-    """Weights, optimizer, log, curves, pictures; and no half-written file is left."""
+    """Weights, optimizer, log, curves, pictures; and no half-written file is left. What differs is named, not shown:
+    pytest would look for hours for the differences of two files of weights."""
     assert sorted(os.listdir(out)) == sorted(os.listdir(whole))
     for name in ("clip.pt", "state.0.pt", "state.1.pt"):
         a, b = (plain(torch.load(folder / name, weights_only=True)) for folder in (out, whole))
-        assert a == b, name
+        same = a == b
+        assert same, name
     a, b = ([plain(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
             for folder in (out, whole))
     assert a == b and len(a) == lines
     for name in ("curves.png", "similarity.png"):
-        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+        same = (out / name).read_bytes() == (whole / name).read_bytes()
+        assert same, name
 
 
 # ---- Real processes, killed ------------------------------------------------------------------------------------------
