@@ -111,7 +111,7 @@ SPELL, MERGE = EXERCISES["2.1"], EXERCISES["2.3"]
 
 @pytest.fixture(scope="module")
 def grader():
-    grader = grade.Sandbox(seconds=1)
+    grader = grade.Sandbox()
     yield grader
     grader.kill()
 
@@ -132,9 +132,11 @@ def grader():
 def test_the_grader_outlives_what_students_write(body, message, grader, tmp_path):
     """... and grades the next exercise as if nothing had been."""
     (tmp_path / "ch02_tokens.py").write_text(FREE.format(body))
+    grader.seconds = 1 if "endless" in message else 30
     row = grader.grade(SPELL, tmp_path)
     assert row["points"] == 0 and message in row["message"] and row["message"], row
     assert "a symbol was used twice" not in row["message"]
+    grader.seconds = 30
     row = grader.grade(MERGE, tmp_path)
     assert row["message"].startswith('merge(("a", "a", "a")'), row
 
