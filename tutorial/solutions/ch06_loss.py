@@ -13,7 +13,7 @@ import torch.nn.functional as F
 def figure_3(I_f, T_f, W_i, W_t, t):
     """Figure 3 in numpy: I_f (B, D_i), T_f (B, D_t), W_i (D_i, E), W_t (D_t, E), t the log of the scale -> float.
 
-    No torch here; logits may be as large as 100, and exp(1000) is infinite."""
+    No torch here. Logits may be as large as 1,000, and exp(1000) is infinite."""
     # solution
     I_e, T_e = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (I_f @ W_i, T_f @ W_t))  # (B, E) twice
     logits = I_e @ T_e.T * np.exp(t)  # (B, B)
