@@ -303,34 +303,34 @@ def encode_penultimate(model, images, batch_size=256):
     return torch.cat([torch.func.functional_call(visual, last, x.to(eye)).float() for x in images.split(batch_size)])
 
 
-def logistic_regression(features, labels, strength):
+def logistic_regression(features, labels, strength, start=None):
     """Features (B, D), labels (B,) or, many an image, 0 and 1 (B, N) -> weights (D, N), bias (N,): the least sum of
-    cross-entropies + strength |weights|² / 2, by L-BFGS that stops as scikit-learn's does, whose C is 1 / strength."""
+    cross-entropies + strength |weights|² / 2, by L-BFGS from `start`, such a pair; scikit-learn's C is 1 / strength."""
     x, y = features.double(), (F.one_hot(labels) if labels.ndim == 1 else labels).double()  # (B, D), (B, N)
-    x, mean = x - x.mean(dim=0), x.mean(dim=0)  # the bias makes up for it, and it takes a third of the steps
-    W, b = (x.new_zeros(*shape, y.shape[1], requires_grad=True) for shape in (x.shape[1:], ()))
-    loss_of = F.cross_entropy if labels.ndim == 1 else F.binary_cross_entropy_with_logits
+    mean, loss_of = x.mean(dim=0), F.cross_entropy if labels.ndim == 1 else F.binary_cross_entropy_with_logits
+    U, S, V = torch.linalg.svd(x - mean, full_matrices=False)  # (B, R), (R,), (R, D), R the smaller of B and D
+    scale = (len(x) / (S ** 2 + y.shape[1] * strength)).sqrt()  # (R,): in Z, as below, all directions curve alike
+    Z, b = (start[0].T @ V.T / scale, start[1] + mean @ start[0]) if start else (0 * y.T @ U, 0 * y[0])  # (N, R)
 
     def loss():
-        value = (loss_of(x @ W + b, y, reduction="sum") + strength * W.square().sum() / 2) / len(x)
-        W.grad, b.grad = torch.autograd.grad(value, (W, b))
-        return value
-
-    torch.optim.LBFGS([W, b], max_iter=1000, tolerance_grad=1e-4, line_search_fn="strong_wolfe").step(loss)
-    return W.detach(), (b - mean @ W).detach()
+        sums = loss_of(U @ (S * scale * Z).T + b, y, reduction="sum") + strength * (scale * Z).square().sum() / 2
+        Z.grad, b.grad = torch.autograd.grad(sums / len(x), (Z, b))
+        return sums / len(x)
+    parts = [Z.requires_grad_(), b.requires_grad_()]
+    torch.optim.LBFGS(parts, 1, 1000, tolerance_grad=3e-5, history_size=10, line_search_fn="strong_wolfe").step(loss)
+    return (W := (scale * Z.detach() @ V).T), b.detach() - mean @ W
 
 
 def linear_probe(features, labels, valid_features, valid_labels, metric=accuracy):
-    """Of the strengths from 1e-6 to 1e6, 8 a decade, the one whose logistic regression is best on validation, found by
-    halving (Appendix A), and the regression on both splits -> weights (D, N), bias (N,), strength."""
-    values, best = {}, 0
-    for step in (16, 8, 4, 2, 1):  # in eighths of a decade
+    """Of strengths from 1e-6 to 1e6 the best on validation (Appendix A), refitted on both -> (D, N), (N,), strength."""
+    fits, values, best = {}, {}, 0
+    for step in (16, 8, 4, 2, 1):  # in eighths of a decade, by halving
         for i in range(-48, 49, 16) if step == 16 else {best - step, best + step} & {*range(-48, 49)}:
-            W, b = logistic_regression(features, labels, 10 ** (i / 8))
+            W, b = fits[i] = logistic_regression(features, labels, 10 ** (i / 8), fits.get(i + step))
             values[i] = metric(valid_features.double() @ W + b, valid_labels)
         best = max(values, key=lambda i: (values[i], i))  # of equally good ones the strongest
     features, labels = torch.cat([features, valid_features]), torch.cat([labels, valid_labels])
-    return *logistic_regression(features, labels, 10 ** (best / 8)), 10 ** (best / 8)
+    return *logistic_regression(features, labels, 10 ** (best / 8), fits[best]), 10 ** (best / 8)
 
 
 def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):

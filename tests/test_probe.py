@@ -155,7 +155,7 @@ def test_search_climbs_to_the_peak_in_eighths_of_a_decade(monkeypatch, peak):
     the first seven two decades apart, and the last is made of both splits."""
     fits = []
 
-    def fit(features, labels, strength):
+    def fit(features, labels, strength, start=None):
         fits.append((8 * math.log10(strength), len(features), len(labels)))
         return torch.full((1, 1), fits[-1][0]).double(), torch.ones(1).double()
 
