@@ -23,8 +23,8 @@ from common import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ["number_to_text", "figure2", "convirt", "figure4", "figure5", "figure6", "figure7", "figure8",
-               "figure13", "figure15", "detection", "scaling", "bill", "matches", "limits", "reranking", "typographic",
-               "table13"]
+               "figure13", "figure15", "detection", "overlap", "quiz", "scaling", "bill", "matches", "limits",
+               "reranking", "typographic", "table13"]
 
 
 def write_table(path, rows):
