@@ -48,13 +48,13 @@ def sheet():
     return figure
 
 
-def ask(read=input):
+def ask():
     """Ask for a letter for each picture, again where there is no such letter -> [{...}, ...], as in ANSWERS; the answer
     is the number of a class, None for a question mark."""
     print("  ".join(f"{letter}: {name}" for letter, name in zip("abcdefghij", TASK.classes)), " ?: no idea", sep="  ")
     given = []
     for i, (picture, squares) in enumerate(questions(), 1):
-        while len(letter := read(f"picture {i}: ").strip().lower()) != 1 or letter not in "abcdefghij?":
+        while len(letter := input(f"picture {i}: ").strip().lower()) != 1 or letter not in "abcdefghij?":
             print("one of the letters a to j, or a question mark")
         given.append({"picture": picture, "squares": squares, "answer": None if letter == "?" else ord(letter) - 97})
     return given
