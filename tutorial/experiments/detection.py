@@ -150,7 +150,7 @@ def draw(rows):
     axes = figure.subplots(2, 3, height_ratios=[1, 1.3])
     for axis, many in zip(axes[0], MANY):
         images, objects, _ = scenes(many)
-        axis.imshow(images[0].permute(1, 2, 0), interpolation="nearest")
+        axis.imshow(images[0].permute(1, 2, 0).numpy(), interpolation="nearest")
         boxes = next(row["boxes"] for row in rows if row["boxes"] and row["objects"] == many)
         for name, (x, y, right, bottom) in zip(objects[0].tolist(), np.array(boxes.split(), int).reshape(-1, 4)):
             axis.plot([x, right, right, x, x], [y, y, bottom, bottom, y], color="white", linewidth=2.5)
@@ -169,6 +169,7 @@ def draw(rows):
             means = [100 * np.mean([row[key] for row in some if row["objects"] == many]) for many in MANY]
             axis.plot(range(len(MANY)), means, style, color=colour, label=way)
         axis.set_xticks(range(len(MANY)), MANY)
-        axis.set(xlabel="objects in the scene; small: seeds", ylabel=title, ylim=(0, 101))
+        axis.set(xlabel="objects in the scene; small: seeds", ylabel=title)
+        axis.set_ylim(0)
     axes[1, 2].legend(fontsize=8)
     return figure

@@ -134,7 +134,8 @@ def draw(rows):
     left.set_xticks(range(len(SQUARES)), SQUARES)
     right.set_yticks(range(len(order)), order)
     left.set(xlabel="side of a picture's squares (of 48 pixels)", ylabel="right (%); bars: 95 % over seeds or people",
-             xlim=(-0.5, len(SQUARES) - 0.5), ylim=(-2, 102), title="" if people else "no answers of people yet: quiz.py --quiz")
+             xlim=(-0.5, len(SQUARES) - 0.5), ylim=(-2, 102),
+             title="" if people else "no answers of people yet: quiz.py --quiz")
     right.set(xlabel="right (%), all sizes of squares", xlim=(-2, 102))
     left.legend(fontsize=8, loc="lower left")
     return figure
