@@ -60,22 +60,22 @@ def test_likelihoods_of_all_texts_add_up_to_one():
     assert 0 < whole < whole + x < 1
 
 
-def test_bags_by_hand():
+def test_shares_by_hand():
     expected = torch.zeros(4, 12)
-    expected[0, [3, 4]] = expected[1, [3, 4]] = expected[2, [5, 7]] = expected[3, 2] = 1
-    assert torch.equal(objectives.bags(TOKENS, 12), expected)
+    expected[0, [3, 4]] = expected[1, [3, 4]] = expected[2, [5, 7]] = 1 / 2
+    expected[3, 2] = 1
+    assert torch.equal(objectives.shares(TOKENS, 12), expected)
 
 
 @torch.no_grad()
-def test_prediction_of_words_is_their_likelihood():
+def test_prediction_of_words_by_hand():
+    """Logits that are the log of 1 to 12: word i has probability (i + 1) / 78."""
     model = make(objectives.BagOfWordsPrediction)
-    model.words.bias.normal_()
-    p = model.words(model.visual(IMAGES)).sigmoid()  # (4, 12)
-    bag = objectives.bags(TOKENS, 12)
-    log_likelihood = torch.stack([(torch.where(x == 1, p, 1 - p)).log().sum(1) for x in bag], dim=1)  # (images, texts)
-    assert model.loss(IMAGES, TOKENS).item() == pytest.approx(-log_likelihood.diagonal().mean().item(), rel=1e-5)
-    difference = model.scores(IMAGES, TOKENS) - log_likelihood
-    assert torch.allclose(difference, difference[:, :1].expand(-1, 4), atol=1e-4), "the same for all texts"
+    model.words.weight.zero_()
+    model.words.bias.copy_(torch.arange(1, 13).log())
+    means = [math.log(4 / 78 * 5 / 78) / 2] * 2 + [math.log(6 / 78 * 8 / 78) / 2, math.log(3 / 78)]
+    assert torch.allclose(model.scores(IMAGES, TOKENS), torch.tensor(means).expand(4, 4), atol=1e-5)
+    assert model.loss(IMAGES, TOKENS).item() == pytest.approx(-np.mean(means), rel=1e-5)
 
 
 @torch.no_grad()
@@ -123,10 +123,13 @@ def test_each_objective_learns_which_text_is_whose(model):
 
 def test_factor_on_made_up_curves():
     images = [100, 200, 400, 800]
-    slow, fast = [0.0, 0.1, 0.2, 0.3], [0.1, 0.2, 0.3, 0.4]
-    assert figure2.factor((images, slow), (images, fast)) == pytest.approx(2), "800 against 400, for 30 %"
-    assert figure2.factor((images, fast), (images, slow)) == pytest.approx(1 / 2)
-    assert figure2.factor((images, slow), (images, slow)) == 1
+    slow, fast, never = [0.0, 0.1, 0.2, 0.3], [0.1, 0.2, 0.3, 0.4], [0.01, 0.02, 0.01, 0.02]
+    assert figure2.factor((images, slow), (images, fast)) == (pytest.approx(2), False), "800 against 400, for 30 %"
+    assert figure2.factor((images, fast), (images, slow)) == (pytest.approx(1 / 2), False)
+    assert figure2.factor((images, slow), (images, slow)) == (1, False)
+    longer = [2 * n for n in images]
+    assert figure2.factor((longer, never), (images, slow)) == (pytest.approx(8), True), "not in 1,600, but in 200"
+    assert math.isnan(figure2.factor((images, slow), (images, never))[0])
 
 
 # ---- What CLIP leaves out of ConVIRT ---------------------------------------------------------------------------------

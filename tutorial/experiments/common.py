@@ -71,8 +71,8 @@ class Lab:
 
     def image_model(self, seed, kind, steps=None):
         """An image encoder trained without text, by train_images, unless it is there already -> fused ImageModel. Of
-        the labelled ones 1,700 steps see CLIP's very images; SimCLR, which looks at each twice, gets 1,000."""
-        steps = max(2, round((steps or (1000 if kind == "SimCLR" else 1700)) * self.budget))
+        the labelled ones 1,700 steps see CLIP's very images; SimCLR, which looks at each twice, gets 850."""
+        steps = max(2, round((steps or (850 if kind == "SimCLR" else 1700)) * self.budget))
         torch.manual_seed(seed)
         model = ImageModel(OUTPUTS[kind]).to(memory_format=torch.channels_last)
         world = Shown(seed)

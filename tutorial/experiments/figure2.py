@@ -1,4 +1,6 @@
 """Figure 2: zero-shot accuracy against images processed, for four objectives from predicting captions to CLIP's."""
+import math
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -9,21 +11,24 @@ from objectives import BagOfWordsContrastive, BagOfWordsPrediction, Contrastive,
 from train_tiny import OBJECTS, article
 from zeroshot import accuracy
 
-# objective: its class, the share of the image encoder's learning rate that the rest has, colour, marker
-OBJECTIVES = {"language model": (LanguageModel, 0.2, GREY, "s"),
-              "bag of words prediction": (BagOfWordsPrediction, 1.0, ORANGE, "^"),
-              "bag of words contrastive": (BagOfWordsContrastive, 1.0, GREEN, "D"),
-              "CLIP": (Contrastive, 0.2, BLUE, "o")}
+# Class, steps, learning rate of the image encoder, that of the rest as a share of it, colour, marker. Slower ones have
+# more steps. Tried with another seed: shares of 0.2 and 1 for all, and half the rate for the language model.
+OBJECTIVES = {"language model": (LanguageModel, 1200, 2e-3, 0.2, GREY, "s"),
+              "bag of words prediction": (BagOfWordsPrediction, 600, 4e-3, 1.0, ORANGE, "^"),
+              "bag of words contrastive": (BagOfWordsContrastive, 600, 4e-3, 1.0, GREEN, "D"),
+              "CLIP": (Contrastive, 900, 4e-3, 0.2, BLUE, "o")}
+PAPER = 3, 4, None  # factors from each to the next; the paper shows no text encoder other than CLIP's bag of words
+TARGET = 0.1  # the least accuracy that is compared: chance is 0.01
 
 
 def curve(lab, seed, objective):
     """Train on the pairs of train_tiny.py -> [[images processed, accuracy], ...]: held-out pairs of colour and object,
-    each class told by one sentence, "a sun". At a budget below a tenth batches are smaller too."""
-    steps, size = max(8, round(600 * lab.budget)), round(256 * min(1, 10 * lab.budget))
-    kind, text_lr, _, _ = OBJECTIVES[objective]
+    each class told by one sentence, "a sun". At a budget below a fifth batches are smaller too."""
+    kind, steps, lr, text_lr, _, _ = OBJECTIVES[objective]
+    steps, size = max(8, round(steps * lab.budget)), round(256 * min(1, 5 * lab.budget))
     config = CONFIGS["tiny-RN"]
     world, tokenizer, model = begin(seed, config, steps, kind)
-    scenes = world.scenes(world.rng(1), max(50, round(500 * lab.budget)), "single", held_out=True)
+    scenes = world.scenes(world.rng(1), max(20, round(500 * lab.budget)), "single", held_out=True)
     images, labels = normalize(world.draw(scenes)), torch.from_numpy(scenes["object"][:, 0])
     texts = tokenizer([article(name) for name in OBJECTS], config.context_length, pad=False)
     points, looks = [], set(np.geomspace(steps / 30, steps, 8).astype(int).clip(1))
@@ -41,7 +46,7 @@ def curve(lab, seed, objective):
         return model.loss(images, tokenizer(captions, config.context_length, pad=False))
 
     print(f"{objective}, seed {seed}", flush=True)
-    fit(model, loss, steps, text_lr=text_lr)
+    fit(model, loss, steps, lr, text_lr)
     look(steps)
     return points
 
@@ -55,9 +60,13 @@ def measure(lab):
 
 def factor(slow, fast):
     """Two curves, (images (n,), accuracies (n,)) each -> how many times the images of the fast one the slow one needs
-    for the accuracy at which the worse of them ends; on lines over the logarithm of the images, as in Figure 7."""
-    target = min(slow[1][-1], fast[1][-1])
-    return examples_to_match(*slow, target) / examples_to_match(*fast, target)
+    for the accuracy at which the worse of them ends, or for TARGET if that is more, on lines over the logarithm of the
+    images; and whether it is only known to be more, as the slow one never gets there. nan where the fast one doesn't."""
+    target = max(TARGET, min(slow[1][-1], fast[1][-1]))
+    needed, base = examples_to_match(*slow, target), examples_to_match(*fast, target)
+    if math.isinf(base):
+        return math.nan, False
+    return min(needed, slow[0][-1]) / base, math.isinf(needed)
 
 
 def draw(rows):
@@ -65,7 +74,7 @@ def draw(rows):
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
     seeds, curves = sorted({row["seed"] for row in rows}), {}
-    for name, (_, _, colour, marker) in OBJECTIVES.items():
+    for name, (_, _, _, _, colour, marker) in OBJECTIVES.items():
         for seed in seeds:
             some = [row for row in rows if (row["objective"], row["seed"]) == (name, seed)]
             curves[name, seed] = [row["images"] for row in some], [row["accuracy"] for row in some]
@@ -75,20 +84,26 @@ def draw(rows):
     left.axhline(100 * rows[0]["chance"], linestyle=":", color="black", label="chance")
     left.set_xscale("log")
     left.set(xlabel="images processed", ylabel="zero-shot accuracy on 100 objects (%)", ylim=(0, 101),
-             title=f"thin: {len(seeds)} seeds; thick: their mean")
+             title=f"{len(seeds)} seeds (thin) and their mean")
     left.legend(fontsize=8, loc="upper left")
     names, labels = list(OBJECTIVES), []
-    for i, (slow, fast, paper) in enumerate(zip(names, names[1:], (3, 4, None))):
+    for i, (slow, fast, paper) in enumerate(zip(names, names[1:], PAPER)):
         factors = [factor(curves[slow, seed], curves[fast, seed]) for seed in seeds]
-        right.plot(factors, [i] * len(seeds), "o", color=BLUE, label="here, a seed" if i == 0 else None)
-        labels.append(f"{slow} →\n{fast}\n{np.median(factors):.1f}x")
+        for value, more in factors:
+            right.plot(value, i, ">" if more else "o", color=BLUE)
+        median = np.median([value for value, _ in factors])
+        told = f"{'at least ' * any(more for _, more in factors)}{median:.1f}x" if median > 0 else "not reached"
+        labels.append(f"{slow} to\n{fast}:\n{told}")
         if paper:
-            right.plot(paper, i, "*", color=ORANGE, markersize=12, label="the paper, on ImageNet" if i == 0 else None)
+            right.plot(paper, i, "*", color=ORANGE, markersize=12)
+    for marker, colour, label in (("o", BLUE, "a seed"), (">", BLUE, "a seed, at least"), ("*", ORANGE, "the paper")):
+        right.plot([], [], marker, color=colour, label=label)
     right.axvline(1, color=GREY, linewidth=0.8)
     right.set_xscale("log")
     right.set_yticks(range(3), labels, fontsize=8)
     right.set_xticks([0.25, 0.5, 1, 2, 4, 8, 16], ["1/4", "1/2", 1, 2, 4, 8, 16])
     right.minorticks_off()
-    right.set(xlabel="times fewer images to the same accuracy", ylim=(2.5, -0.5), title="gain; beside it the median")
+    right.set(xlabel="images that the first needs, as a multiple of the second's", ylim=(2.5, -0.5),
+              title="to the same accuracy; beside it: median")
     right.legend(fontsize=8)
     return figure

@@ -33,30 +33,30 @@ class LanguageModel(CLIP):
         return torch.stack(rows)  # (B, N)
 
 
-def bags(tokens, vocab_size):
-    """Tokens (B, T) -> (B, V): 1 for each that the text holds, in whatever order and however often; of padding, which
-    is 0, and of start and end, the last two, none."""
+def shares(tokens, vocab_size):
+    """Tokens (B, T) -> (B, V): of the different words of a text each has an equal share; they add up to one. Padding,
+    which is 0, and start and end, the last two, are no words."""
     bag = torch.zeros(len(tokens), vocab_size).scatter_(1, tokens, 1.0)  # (B, V)
     bag[:, [0, -2, -1]] = 0
-    return bag
+    return bag / bag.sum(dim=1, keepdim=True)
 
 
 class BagOfWordsPrediction(nn.Module):
-    """Predicts which words the caption holds, each by its own logistic regression on the image's features (after Joulin
-    et al. 2016). A text's score is the log of its bag's likelihood, but for a number that all texts have in common."""
+    """Predicts the words of the caption in no order, as a classifier whose target is each of them alike (Joulin et al.
+    2016). A text's score is the mean log-probability of its words."""
 
     def __init__(self, config):
         super().__init__()
         self.visual, self.words = ModifiedResNet(config), nn.Linear(config.embed_dim, config.vocab_size)
-        nn.init.constant_(self.words.bias, -math.log(config.vocab_size))  # most words are not in most captions
 
     def loss(self, images, tokens):
-        logits = self.words(self.visual(images))  # (B, V)
-        return F.binary_cross_entropy_with_logits(logits, bags(tokens, logits.shape[1]), reduction="sum") / len(images)
+        return -(self.log_probabilities(images) * shares(tokens, self.words.out_features)).sum(dim=1).mean()
 
     def scores(self, images, tokens):
-        logits = self.words(self.visual(images))  # (B, V)
-        return logits @ bags(tokens, logits.shape[1]).T  # sum over words of x log p + (1 - x) log (1 - p), x 0 or 1
+        return self.log_probabilities(images) @ shares(tokens, self.words.out_features).T  # (B, N)
+
+    def log_probabilities(self, images):
+        return self.words(self.visual(images)).log_softmax(dim=1)  # (B, V)
 
 
 class Contrastive(CLIP):
@@ -74,5 +74,4 @@ class BagOfWordsContrastive(Contrastive):
     """The same with a text encoder that knows no order: the mean of the words' embeddings, then the projection."""
 
     def encode_text(self, tokens):
-        bag = bags(tokens, self.config.vocab_size)
-        return bag @ self.token_embedding.weight / bag.sum(dim=1, keepdim=True) @ self.text_projection  # (B, E)
+        return shares(tokens, self.config.vocab_size) @ self.token_embedding.weight @ self.text_projection  # (B, E)
