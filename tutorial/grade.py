@@ -1,10 +1,11 @@
 """Grade the exercises of the tutorial. A point for each grade of difficulty; what is wrong is said in a sentence.
 
-    python tutorial/grade.py                  a scoreboard of all chapters python tutorial/grade.py 3 6.2
-    of chapter 3 and exercise 6.2 python tutorial/grade.py 3.2 --hint 1     the first of three hints python
-    tutorial/grade.py --json grades.json python tutorial/grade.py --all DIR        each folder in DIR is a student's:
-    DIR/grades.csv, and a feedback.txt each python tutorial/grade.py --train          a CLIP of your own functions,
-    trained for two minutes
+    python tutorial/grade.py                      a scoreboard of all chapters
+    python tutorial/grade.py 3 6.2                of chapter 3 and exercise 6.2
+    python tutorial/grade.py 3.2 --hint 1         the first of three hints
+    python tutorial/grade.py --json grades.json   the scoreboard as a file too
+    python tutorial/grade.py --all DIR            each folder in DIR is a student's: DIR/grades.csv, a feedback.txt each
+    python tutorial/grade.py --train              a CLIP of your own functions, trained for two minutes
 
 Each exercise runs in a process of its own (sandbox.py) that gets inputs and returns outputs; they are compared here.
 """
