@@ -11,7 +11,7 @@ from clip_minimal import CLIP, CONFIGS
 from common import BLUE, GREY, ORANGE, begin, squares
 from train_tiny import BACKGROUNDS, PLACES, RELATIONS, World, train
 
-PAIRS = 600 * 256  # that each model sees
+PAIRS = 350 * 256  # that each model sees
 PHRASE = re.compile(f", | (?=(?:{'|'.join([*BACKGROUNDS, *PLACES, *RELATIONS])})\\b)")  # where a caption can be cut
 MEASURES = ["objects", "colours", "places", "image to text R@1"]  # of World.evaluate
 
@@ -74,7 +74,7 @@ class Changed(World):
 
 CHANGES = {"CLIP": {}, "non-linear heads": {"model": NonLinear}, "fixed scale": {"model": FixedScale},
            "augmented images": {"change": augment}, "one phrase of each caption": {"change": phrases},
-           **{f"batches of {size:,}": {"batch_size": size} for size in (32, 128, 512, 2048)}}
+           **{f"batches of {size:,}": {"batch_size": size} for size in (32, 512, 2048)}}
 
 
 def trial(lab, seed, model=CLIP, change=lambda images, captions, rng: (images, captions), batch_size=256):

@@ -13,10 +13,10 @@ from zeroshot import accuracy
 
 # Class, steps, learning rate of the image encoder, that of the rest as a share of it, colour, marker. Slower ones have
 # more steps. Tried with another seed: shares of 0.2 and 1 for all, and half the rate for the language model.
-OBJECTIVES = {"language model": (LanguageModel, 1200, 2e-3, 0.2, GREY, "s"),
-              "bag of words prediction": (BagOfWordsPrediction, 600, 4e-3, 1.0, ORANGE, "^"),
-              "bag of words contrastive": (BagOfWordsContrastive, 600, 4e-3, 1.0, GREEN, "D"),
-              "CLIP": (Contrastive, 900, 4e-3, 0.2, BLUE, "o")}
+OBJECTIVES = {"language model": (LanguageModel, 800, 2e-3, 0.2, GREY, "s"),
+              "bag of words prediction": (BagOfWordsPrediction, 500, 4e-3, 1.0, ORANGE, "^"),
+              "bag of words contrastive": (BagOfWordsContrastive, 500, 4e-3, 1.0, GREEN, "D"),
+              "CLIP": (Contrastive, 800, 4e-3, 0.2, BLUE, "o")}
 PAPER = 3, 4, None  # factors from each to the next; the paper shows no text encoder other than CLIP's bag of words
 TARGET = 0.1  # the least accuracy that is compared: chance is 0.01
 

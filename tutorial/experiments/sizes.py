@@ -8,7 +8,7 @@ from flops import flops
 from tasks import TASKS
 from train_tiny import train
 
-STEPS = 800  # of 256 pairs, for each of them
+STEPS = 600  # of 256 pairs, for each of them
 
 
 def tiny(layers, width, patch=None):
