@@ -49,7 +49,7 @@ def test_a_model_is_trained_once_on_its_own_settings(tmp_path, monkeypatch):
     for budget, name in ((1, "RN-4"), (1, "RN-4"), (1, "ViT-64/16"), (0.1, "RN-4")):
         model, _ = sizes.clip(Lab(tmp_path, budget), 0, name)
         assert (model.ln_final.bias == 7).all() and not model.training, "what was trained is what is loaded"
-    assert calls == [(800, 256, 4e-3, 612), (800, 256, 2e-3, 612), (80, 100, 4e-3, 61)]
+    assert calls == [(600, 256, 4e-3, 459), (600, 256, 2e-3, 459), (60, 100, 4e-3, 46)]
 
 
 def test_ways_are_those_of_the_zero_shot_classifier():

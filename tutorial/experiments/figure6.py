@@ -21,7 +21,7 @@ def measure(lab, models=("CLIP", *OUTPUTS)):
     names = [name for name, task in TASKS.items() if task.size("train") and task.shown == 1 and len(task.classes) < 50]
     return [{"model": model, "task": name, "seed": seed, "chance": TASKS[name].chance()}
             | scores_on_task(lab, seed, name, SHOTS, model)
-            for model in models for seed in lab.seeds[:None if model in ("CLIP", "supervised") else 1] for name in names]
+            for model in models for seed in lab.seeds[:3 if model in ("CLIP", "supervised") else 1] for name in names]
 
 
 def draw(rows):
