@@ -171,5 +171,5 @@ def draw(rows):
         axis.set_xticks(range(len(MANY)), MANY)
         axis.set(xlabel="objects in the scene; small: seeds", ylabel=title)
         axis.set_ylim(0)
-    axes[1, 2].legend(fontsize=8)
+    axes[1, 2].legend(fontsize=8, loc="center")
     return figure

@@ -31,7 +31,8 @@ def draw(rows):
     axis.scatter([], [], color=BLUE, label=f"r = {correlation(x[above], y[above]):.2f} over these {above.sum()}")
     axis.scatter([], [], color=GREY, label="zero-shot not well above chance")
     for name, a, b in zip(probe, x, y):
-        axis.annotate(name, (a, b), xytext=(4, 2), textcoords="offset points", fontsize=7)
+        side = {"xytext": (-4, 2), "ha": "right"} if a > 90 else {"xytext": (4, 2)}
+        axis.annotate(name, (a, b), textcoords="offset points", fontsize=7, **side)
     low, high = interval(correlation, x, y)
     axis.set(xlabel="linear probe on CLIP's features (%)", ylabel="zero-shot (%)", xlim=(-2, 104), ylim=(-2, 104),
              title=f"{len(x)} tasks: r = {correlation(x, y):.2f}, 95 % over tasks {low:.2f} to {high:.2f}; "
