@@ -83,7 +83,7 @@ def draw(rows):
         left.plot(curves[name, seeds[0]][0], mean, marker + "-", color=colour, markersize=5, label=name)
     left.axhline(100 * rows[0]["chance"], linestyle=":", color="black", label="chance")
     left.set_xscale("log")
-    left.set(xlabel="images processed", ylabel="zero-shot accuracy on 100 objects (%)", ylim=(0, 101),
+    left.set(xlabel="images processed", ylabel="zero-shot accuracy on 100 objects (%)", ylim=(0, 65),
              title=f"{len(seeds)} seeds (thin) and their mean")
     left.legend(fontsize=8, loc="upper left")
     names, labels = list(OBJECTIVES), []
