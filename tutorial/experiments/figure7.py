@@ -35,6 +35,7 @@ def draw(rows):
         axis.text(min(value, end) * 1.03, i, text, va="center", fontsize=8)
     axis.set_yticks(range(len(rows)), [row["task"] for row in rows], fontsize=8)
     low, high = interval(np.median, values)
+    axis.set_xlim(0.4, 1.5 * values.clip(max=end).max())
     axis.set(xscale="log", xlabel="labelled examples per class to match zero-shot", title=(
         f"{len(rows)} tasks with zero-shot well above chance: median {np.median(values):.1f} (95 % {low:.1f} to "
         f"{high:.1f}),\nmean of the {len(finite)} that are matched {finite.mean():.1f}; the paper's 5.4 and 20.8"))
