@@ -79,7 +79,7 @@ def draw(rows):
     for row in means:
         left.plot(range(3), row, "ko-", markersize=4, linewidth=0.8)
     left.axhline(chance, linestyle=":", color="black")
-    left.text(-0.4, chance, "chance", va="bottom", color="white")
+    left.text(-0.4, 0.97 * chance, "chance", va="top", color="white")
     for i, value in enumerate(means.mean(0)):
         left.text(i, value / 2, f"{value:.1%}", ha="center", va="center", color="white", fontweight="bold")
     left.set_xticks(range(3), WAYS)
