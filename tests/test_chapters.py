@@ -1,0 +1,145 @@
+"""The chapters of the tutorial: their code runs, without Jupyter, on a small share of the work; what their text names
+exists; exercises and hints are those of hints.md; what is committed has been run to its end."""
+import json
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+ROOT = Path(__file__).resolve().parent.parent
+TUTORIAL = ROOT / "tutorial"
+sys.path[:0] = [str(TUTORIAL), str(TUTORIAL / "experiments")]
+import chapter
+import clip_minimal
+import common
+import make_exercises
+import tasks
+import train_tiny
+import zeroshot
+
+PATHS = sorted(TUTORIAL.glob("[01]*.ipynb"))
+SECTIONS = "1 2 2.1 2.2 2.3 2.4 2.5 3 3.1 3.1.1 3.1.2 3.1.3 3.1.4 3.1.5 3.2 3.3 4 5 6 7 7.1 7.2 7.3 8 9".split()
+each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def cells(path, kind):
+    """The texts of a chapter's cells of this kind."""
+    notebook = json.loads(path.read_text("utf-8"))
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def prose(path):
+    """What is to be read in a chapter, but for its list of exercises."""
+    return "\n\n".join(text for text in cells(path, "markdown") if not text.startswith("## Exercises"))
+
+
+# ---- What they do ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """All chapters' code, each in a process of its own, two at a time -> {path: what becomes of it}. The first alone,
+    as it trains the model that others read."""
+    def run(path):
+        script = folder / f"{path.stem}.py"
+        script.write_text("\n\n".join(cells(path, "code")), "utf-8")
+        environment = os.environ | {"CLIP_BUDGET": "0.02", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
+        return subprocess.run([sys.executable, str(script)], cwd=TUTORIAL, env=environment, capture_output=True,
+                              text=True, timeout=600)
+
+    folder = tmp_path_factory.mktemp("chapters")
+    first = run(PATHS[0])
+    with ThreadPoolExecutor(2) as pool:
+        yield {PATHS[0]: first} | {path: pool.submit(run, path) for path in PATHS[1:]}
+
+
+@each
+def test_the_code_of_each_chapter_runs(path, runs):
+    result = runs[path] if path == PATHS[0] else runs[path].result()
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "minutes on" in result.stdout.splitlines()[-1], "the last cell says how long, on what"
+
+
+def test_chapters_start_alike_and_fetch_the_rest_where_it_is_missing(tmp_path):
+    assert len({cells(path, "code")[0] for path in PATHS}) == 1
+    fetched, alone = tmp_path / "repository", tmp_path / "alone"
+    (fetched / "tutorial").mkdir(parents=True)
+    alone.mkdir()
+    (fetched / "requirements.txt").write_text("numpy\n")
+    (fetched / "tutorial/chapter.py").write_text("BUDGET = ending = show = steps = trained = 'the one fetched'\n")
+    for command in ["init -q", "add .", "-c user.name=x -c user.email=x@y commit -qm x"]:
+        subprocess.run(["git", *command.split()], cwd=fetched, check=True)
+    (alone / "first.py").write_text(cells(PATHS[0], "code")[0] + "\nprint(BUDGET)\n", "utf-8")
+    result = subprocess.run([sys.executable, "first.py"], cwd=alone, capture_output=True, text=True,
+                            env=os.environ | {"CLIP_REPOSITORY": str(fetched)})
+    assert result.stdout == "the one fetched\n", result.stderr
+
+
+# ---- What they say ---------------------------------------------------------------------------------------------------
+
+
+def test_there_are_twelve():
+    assert [path.name[:2] for path in PATHS] == [f"{i:02}" for i in range(1, 13)]
+
+
+@each
+def test_parts_and_lengths(path):
+    text, code = prose(path), cells(path, "code")
+    assert text.startswith(f"# {int(path.name[:2])}. ")
+    for part in ("**Afterwards you can**", "**In the paper:**", "## Summary", "## Questions", "<details>",
+                 "**Where the paper disagrees with itself.**", "**What beginners get wrong.**"):
+        assert part in text, f"{part} is missing"
+    words = len(re.findall(r"\w[\w'-]*", re.sub(r"```.*?```|<[^>]*>", " ", text, flags=re.S)))
+    assert 1500 <= words <= 3000, f"{words} words"
+    assert all(len(cell.strip().splitlines()) <= 12 for cell in code), "blocks are to be short"
+
+
+@each
+def test_what_is_named_exists(path):
+    """`module.name` leads somewhere, any other `name` occurs in code that a reader sees; files and sections exist."""
+    text = prose(path)
+    known = {module.__name__: module for module in (clip_minimal, train_tiny, zeroshot, common, tasks, chapter)}
+    known |= {"np": np, "torch": torch, "F": F, "nn": torch.nn}
+    sources = [*ROOT.glob("*.py"), *TUTORIAL.rglob("*.py")]
+    seen = "\n".join([*(file.read_text("utf-8") for file in sources), *cells(path, "code")])
+    words = set(re.findall(r"\w+", seen))
+    for name in re.findall(r"`([A-Za-z_][\w.]*)(?:\(.*?\))?`", re.sub(r"```.*?```", "", text, flags=re.S)):
+        first, *rest = name.split(".")
+        if Path(name).suffix in (".py", ".png", ".csv", ".md", ".pt", ".txt", ".json", ".jsonl", ".npz"):
+            continue
+        if first in known:
+            thing = known[first]
+            for part in rest:
+                thing = getattr(thing, part)
+        else:
+            assert set(name.split(".")) <= words, name
+    for link in re.findall(r"\]\(([^)#]+)", text):
+        assert link.startswith("http") or (TUTORIAL / link).exists(), link
+    for section in re.findall(r"Sections? (\d[\d.]*\d|\d)", text):
+        assert section in SECTIONS, f"the paper has no Section {section}"
+    for kind, last in (("Figure", 22), ("Table", 20)):
+        assert all(1 <= int(n) <= last for n in re.findall(rf"(?<![\w.]){kind}s? (\d+)", text))
+
+
+@each
+def test_what_is_committed_was_run_to_its_end(path):
+    code = [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1)), "run all cells once, in order"
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert all(output["output_type"] != "error" for output in outputs)
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3, "a figure per idea"
+    assert "minutes on" in "".join(code[-1]["outputs"][0]["text"])
+    everything = json.dumps(outputs)
+    assert "/work/" not in everything and "/tmp/" not in everything, "a path of the machine"
+
+
+def test_exercises_and_hints_are_those_of_hints_md():
+    for path, text in make_exercises.chapters().items():
+        assert path.read_text("utf-8") == text, f"{path.name}: run python tutorial/make_exercises.py"
