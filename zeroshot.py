@@ -170,7 +170,7 @@ class Folder:
         return pixels
 
     def crop(self, pictures, places):
-        """Pictures (H, W, 3) -> normalised (n, 3, R, R): a square of each (Section 2.4), places (n, 2) from 0 to 1."""
+        """Pictures (H, W, 3) -> normalised (n, 3, R, R): a square of each (Section 2.3), places (n, 2) from 0 to 1."""
         R, sides = self.resolution, np.array([pixels.shape[:2] for pixels in pictures])  # (n, 2)
         corners = (places * (sides - R + 1)).astype(int)  # (n, 2)
         squares = np.stack([pixels[y:y + R, x:x + R] for pixels, (y, x) in zip(pictures, corners)])  # (n, R, R, 3)

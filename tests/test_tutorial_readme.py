@@ -1,65 +1,147 @@
-"""The tutorial's front page: every part of the paper is in its map, what it names exists, and its diagrams are drawn."""
+"""The tutorial's front page: what it names exists, its map of the paper is complete, its diagrams can be drawn."""
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIAL = ROOT / "tutorial"
 sys.path[:0] = [str(TUTORIAL), str(TUTORIAL / "experiments")]
 import clip_minimal
+import common
 import diagrams
+import figure15
 import overlap
+import run
+import tasks
 import train_tiny
 import zeroshot
 
 TEXT = (TUTORIAL / "README.md").read_text("utf-8")
-MAP = TEXT.split("## Reading alongside the paper")[1].split("## Four diagrams")[0]
+CHAPTERS = [f"{i:02}_{name}.ipynb" for i, name in enumerate(
+    "supervision tokens text vit resnet loss training zeroshot probes scaling limits real".split(), 1)]
+SECTIONS = ("1 2 2.1 2.2 2.3 2.4 2.5 3 3.1 3.1.1 3.1.2 3.1.3 3.1.4 3.1.5 3.2 3.3 4 5 6 7 7.1 7.2 7.3 8 9".split()
+            + [f"Appendix {letter}" for letter in "ABCDEF"])
+MODULES = {module.__name__: module for module in (clip_minimal, common, figure15, overlap, tasks, train_tiny, zeroshot)}
+MODULES |= {"torch": torch, "nn": torch.nn, "F": torch.nn.functional}
+OURS = {word for path in ROOT.glob("*.py") for word in re.findall(r"\w+", path.read_text("utf-8"))}
+PYTORCHS = {word for path in [Path(torch.nn.functional.__file__), *Path(torch.nn.modules.__file__).parent.glob("*.py")]
+            for word in re.findall(r"\w+", path.read_text("utf-8"))}
 
 
-def column(heading):
-    """The first cells of the table that begins with this heading."""
-    rows = MAP.split(f"| {heading} |")[1].split("\n\n")[0].splitlines()[2:]
-    return [row.split("|")[1].strip() for row in rows]
+def rows(title):
+    """The rows of the table below a heading -> lists of cells."""
+    below = TEXT.split(f" {title}\n")[1].split("\n#")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in below.splitlines() if line[:1] == "|"][2:]
 
 
-def test_all_of_the_paper_is_in_the_map():
-    sections = column("section")
-    for name in "1 2.1 2.2 2.3 2.4 2.5 3.1.1 3.1.2 3.1.3 3.1.4 3.1.5 3.2 3.3 4 5 6 7".split():
-        assert any(row.split()[0] == name for row in sections), name
-    assert [row.split()[1] for row in sections if row.startswith("Appendix")] == list("ABCDEF")
-    assert [int(row.split()[0]) for row in column("figure")] == list(range(1, 23))
-    tables = [int(n) for row in column("table") for n in re.findall(r"\b\d+\b", re.split(r" [a-zA-Z]", row)[0])]
-    assert tables == list(range(1, 21))
+def exists(name, words=OURS):
+    """Whether there is a file or folder of this path, a thing `module.name`, or the word in the code."""
+    if "/" in name or re.search(r"\.(py|md|png|ipynb)$", name):
+        return name in CHAPTERS or (TUTORIAL / name).exists() or (ROOT / name).exists()
+    first, *rest = name.split(".")
+    if (thing := MODULES.get(first)) is None:
+        return {first, *rest} <= words
+    for part in rest:
+        thing = getattr(thing, part, None)
+    return thing is not None
 
 
 def test_what_is_named_exists():
-    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert link.startswith("http") or (TUTORIAL / link).exists(), link
-    for name in re.findall(r"`([a-z_0-9]+\.py)`", TEXT):
-        assert (TUTORIAL / "experiments" / name).exists(), name
-    modules = {module.__name__: module for module in (clip_minimal, train_tiny, zeroshot, overlap)}
-    for module, name in re.findall(r"`(clip_minimal|train_tiny|zeroshot|overlap)\.([A-Za-z_]\w+)`", TEXT):
-        assert name == "py" or hasattr(modules[module], name), f"{module}.{name}"
-    sources = "\n".join(path.read_text("utf-8") for path in [*ROOT.glob("*.py"), *TUTORIAL.rglob("*.py")])
-    glossary = [row.split("|")[3] for row in TEXT.split("## Glossary")[1].splitlines()[4:] if row.startswith("|")]
-    for name in re.findall(r"`(\w+)`", "".join(glossary)):
-        assert re.search(rf"\b{name}\b", sources), name
+    text, glossary = TEXT.split("## The same thing")[0], rows("The same thing in three languages")
+    text = re.sub(r"```.*?```", "", text, flags=re.S) + "\n".join(here for _, _, here, _ in glossary)
+    ours, theirs = ([name for part in parts for name in re.findall(r"`([A-Za-z_][\w./-]*)`", part)]
+                    for parts in ([text], [row[1] for row in glossary]))
+    links = [link for link in re.findall(r"\]\(([^)#]+)", TEXT) if not link.startswith("http")]
+    assert len(ours) > 150 and len(theirs) > 20 and len(links) > 20, "the patterns see them"
+    assert [name for name in ours if not exists(name)] == []
+    assert [name for name in theirs if not exists(name, PYTORCHS)] == []
+    assert [link for link in links if link not in CHAPTERS and not (TUTORIAL / link).exists()] == []
 
 
-def test_diagrams_are_drawn_and_committed_as_they_are(tmp_path):
+def test_what_does_not_exist_is_seen():
+    for name in ("experiments/figure99.py", "13_more.ipynb", "zeroshot.clasify", "train_tiny.World.drew", "nn.Nothing",
+                 "embed_dimension", "figures/none.png", "num_heads"):
+        assert not exists(name), name
+    assert exists("zeroshot.classify") and exists("embed_dim") and exists("10_scaling.ipynb")
+    assert exists("num_heads", PYTORCHS) and not exists("number_heads", PYTORCHS)
+
+
+def test_commands_are_those_of_the_programs():
+    for program in re.findall(r"python ([\w/]+\.py)", TEXT):
+        assert (ROOT / program).is_file(), program
+    for name in re.findall(r"run\.py (\w+)", TEXT):
+        assert name in run.EXPERIMENTS
+    options = re.findall(r"python ([\w/]+\.py)[^`\n]* (--[\w-]+)", TEXT)
+    options += [("train_tiny.py", option) for option in re.findall(r"`(--[\w-]+)`", TEXT)]
+    for program, option in options:
+        assert f'"{option}"' in (ROOT / program).read_text("utf-8"), option
+    assert 'environ.get("CLIP_BUDGET"' in (TUTORIAL / "chapter.py").read_text("utf-8") and "`CLIP_BUDGET=" in TEXT
+
+
+def test_chapters_are_listed_in_order_with_their_exercises():
+    listed = rows("The chapters")
+    assert [re.search(r"\((.*?)\)", row[0])[1] for row in listed] == CHAPTERS
+    hints = re.findall(r"^## (\d+)\.(\d+) ", (TUTORIAL / "hints.md").read_text("utf-8"), re.M)
+    written = re.findall(r"^## W(\d+) ", (TUTORIAL / "exercises/written.md").read_text("utf-8"), re.M)
+    for number, row in enumerate(listed, 1):
+        last = max((int(j) for i, j in hints if int(i) == number), default=0)
+        between = "–" if last > 2 else ", "
+        assert row[2] == (f"{number}.1{between}{number}.{last}, W{number}" if last else "none"), row
+        assert (str(number) in written) == bool(last)
+
+
+@pytest.mark.parametrize("title, expected", [
+    ("Sections", SECTIONS), ("Figures", [str(i) for i in range(1, 23)]), ("Tables", [str(i) for i in range(1, 21)])])
+def test_the_map_is_complete(title, expected):
+    mapped = rows(title)
+    assert [re.match(r"Appendix [A-F]|[\d.]+", row[0])[0] for row in mapped] == expected
+    for what, chapters, where in mapped:
+        assert re.fullmatch(r"–|(\d+(–\d+)?(, )?)+", chapters), what
+        assert all(1 <= int(number) <= 12 for number in re.findall(r"\d+", chapters)), what
+        assert "`" in where or "left out" in where, what
+
+
+def test_every_experiment_has_its_place():
+    assert [name for name in run.EXPERIMENTS if f"`experiments/{name}.py`" not in TEXT] == []
+
+
+def test_glossary():
+    glossary = rows("The same thing in three languages")
+    assert 25 <= len(glossary) <= 40
+    assert all(len(row) == 4 and all(row) for row in glossary)
+
+
+def test_diagrams(tmp_path):
     diagrams.main(tmp_path)
-    for name in diagrams.DIAGRAMS:
-        drawn, kept = (np.asarray(Image.open(folder / f"diagram_{name}.png").convert("L"), dtype=float)
-                       for folder in (tmp_path, TUTORIAL / "figures"))
-        assert drawn.shape == kept.shape and abs(drawn - kept).mean() < 2, f"{name}: run python tutorial/diagrams.py"
-        assert drawn.std() > 20
+    names = ["architecture.png", "classifier.png", "prediction.png", "pretraining.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    for name in names:
+        new, committed = (np.asarray(Image.open(folder / name).convert("L"), float)
+                          for folder in (tmp_path, TUTORIAL / "figures"))
+        assert new.shape == committed.shape and new.shape[1] == 1100
+        assert new.std() > 20 and abs(new - committed).mean() < 3, "what is committed was drawn by another version"
+        assert f"(figures/{name})" in TEXT and (TUTORIAL / "figures" / name).stat().st_size <= 150_000
 
 
-def test_architecture_tells_the_models_shapes():
-    parts = [(n, channels) for _, n, channels in diagrams.stages("ViT-B/32")]
-    assert parts == [(49, 3072), (50, 768), (50, 768), (1, 768), (1, 512)]
-    assert [(side, channels) for _, side, channels in diagrams.stages("RN50")] == [
-        (224, 3), (56, 64), (56, 256), (28, 512), (14, 1024), (7, 2048), (1, 1024)]
+@pytest.mark.parametrize("name, layers, parts", [
+    ("ViT-B/32", 1, ["conv1", "ln_pre", "transformer"]),
+    ("RN50", (1, 1, 1, 1), ["bn3", "layer1", "layer2", "layer3", "layer4", "attnpool.k_proj"])])
+def test_shapes_in_the_diagram_are_the_model_s(name, layers, parts):
+    config, seen = replace(clip_minimal.CONFIGS[name], vision_layers=layers, transformer_layers=1), []  # to save time
+    with torch.device("meta"):  # shapes without contents
+        model = clip_minimal.CLIP(config).eval()
+        parts = ["token_embedding", "transformer", "ln_final", *(f"visual.{part}" for part in parts), "visual"]
+        for part in parts:
+            model.get_submodule(part).register_forward_hook(lambda module, x, y: seen.append(tuple(y.shape[1:])))
+        R = config.image_resolution
+        feature = model.encode_text(torch.empty(1, config.context_length, dtype=torch.long)).shape[1:]
+        model.encode_image(torch.empty(1, 3, R, R))
+    text, image = diagrams.shapes(config)
+    assert (text, image) == ([*seen[:2], tuple(feature)], [(3, R, R), *seen[3:]])
+    assert diagrams.shapes(replace(config, embed_dim=64))[1][-1] == (64,)
