@@ -36,6 +36,10 @@ class Lab:
         full = TASKS[name].size(split)
         return min(full, max(round(full * self.budget), each * len(TASKS[name].classes), 40))
 
+    def batch(self, full=256):
+        """How many pairs a step has: all, and fewer at a budget below a fifth."""
+        return max(2, round(full * min(1, 5 * self.budget)))
+
     def remember(self, key, measure):
         """What measure() returned, plain values, when it was first asked for with this key and budget."""
         digest = hashlib.sha256(json.dumps([self.budget, *key]).encode()).hexdigest()[:16]

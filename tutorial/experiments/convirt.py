@@ -80,12 +80,11 @@ CHANGES = {"CLIP": {}, "non-linear heads": {"model": NonLinear}, "fixed scale": 
 def trial(lab, seed, model=CLIP, change=lambda images, captions, rng: (images, captions), batch_size=256):
     """Train on PAIRS pairs, 256 at a time unless told -> {measure: (value, chance)}. A batch above 256 goes through the
     encoders by 256, so that batch norm sees as many as it does in the baseline; of a smaller one it sees no more. The
-    learning rate is the same for all. At a budget below a fifth batches are smaller too."""
-    share = min(1, 5 * lab.budget)
-    size, steps = max(2, round(share * batch_size)), max(1, round(PAIRS * lab.budget / batch_size))
+    learning rate is the same for all."""
+    size, steps = lab.batch(batch_size), max(1, round(PAIRS * lab.budget / batch_size))
     world = Changed(seed, change, max(20, round(1000 * lab.budget)))
     data, tokenizer, model = begin(seed, CONFIGS["tiny-RN"], steps, model, world)
-    train(data, model, tokenizer, steps, size, warmup=max(1, steps // 10), micro_batch=max(2, round(share * 256)),
+    train(data, model, tokenizer, steps, size, warmup=max(1, steps // 10), micro_batch=lab.batch(),
           every=-(-steps // 4))
     return data.results
 

@@ -23,9 +23,9 @@ TARGET = 0.1  # the least accuracy that is compared: chance is 0.01
 
 def curve(lab, seed, objective):
     """Train on the pairs of train_tiny.py -> [[images processed, accuracy], ...]: held-out pairs of colour and object,
-    each class told by one sentence, "a sun". At a budget below a fifth batches are smaller too."""
+    each class told by one sentence, "a sun"."""
     kind, steps, lr, text_lr, _, _ = OBJECTIVES[objective]
-    steps, size = max(8, round(steps * lab.budget)), round(256 * min(1, 5 * lab.budget))
+    steps, size = max(8, round(steps * lab.budget)), lab.batch()
     config = CONFIGS["tiny-RN"]
     world, tokenizer, model = begin(seed, config, steps, kind)
     scenes = world.scenes(world.rng(1), max(20, round(500 * lab.budget)), "single", held_out=True)

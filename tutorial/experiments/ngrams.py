@@ -85,12 +85,12 @@ def smooth(seen, table):
 
 def ngram_model(lab, seed):
     """-> (the model, trained unless it is there already; its dictionary)."""
-    steps, size = max(2, round(STEPS * lab.budget)), round(256 * min(1, 5 * lab.budget))
+    steps = max(2, round(STEPS * lab.budget))
     ngrams = dictionary(World(seed).texts())
     world, _, model = begin(seed, CONFIGS["tiny-RN"], steps, lambda config: VisualNGrams(config, ngrams))
 
     def loss(step):
-        images, captions = world.batch(step, size)
+        images, captions = world.batch(step, lab.batch())
         table = places(captions, ngrams)
         told = table[..., 0] >= 0  # (B, T), words of the dictionary
         return -model(images.contiguous(memory_format=torch.channels_last), table)[told].log().mean()
