@@ -1,4 +1,5 @@
 """What the chapters share: how much of the work to do, source shown where it is discussed, a trained model, the end."""
+import csv
 import inspect
 import os
 import platform
@@ -41,6 +42,18 @@ def trained():
     if not (out / "clip.pt").exists() and train_tiny.main(["--out", str(out), *settings]):
         raise RuntimeError("training did not end well; its last line says why")
     return load(out / "clip.pt")
+
+
+def table(name):
+    """The rows of results/name.csv as dicts: what is a number as a float, all else as text."""
+    def value(text):
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+    with open(HERE / f"results/{name}.csv", encoding="utf-8") as file:
+        return [{key: value(text) for key, text in row.items()} for row in csv.DictReader(file)]
 
 
 def ending():
