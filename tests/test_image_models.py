@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
 import common
-from clip_minimal import CONFIGS, normalize
+from clip_minimal import CONFIGS
 from common import Lab
 from tasks import TASKS
 from train_tiny import OBJECTS, World, article
