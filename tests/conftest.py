@@ -18,3 +18,4 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="slow; runs with -m slow"))
+    items.sort(key=lambda item: item.originalname == "test_the_code_of_each_chapter_runs")  # see test_chapters.runs

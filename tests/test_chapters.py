@@ -37,10 +37,11 @@ def prose(path):
 # ---- What they do ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """All chapters' code, each in a process of its own, two at a time -> {path: what becomes of it}. The first alone,
-    as it trains the model that others read: anew, as one from before may have been trained by other code."""
+@pytest.fixture(scope="session", autouse=True)
+def runs(request, tmp_path_factory):
+    """The code of the chapters asked for, each in a process of its own, two at a time -> {path: what becomes of it}.
+    The first alone, as it trains the model that others read: anew, as one from before may have been trained by other
+    code. They run beside the tests of other files, and conftest.py puts last those that wait for them."""
     def run(path):
         script = folder / f"{path.stem}.py"
         script.write_text("\n\n".join(cells(path, "code")), "utf-8")
@@ -48,12 +49,18 @@ def runs(tmp_path_factory):
         return subprocess.run([sys.executable, str(script)], cwd=TUTORIAL, env=environment, capture_output=True,
                               text=True, timeout=600)
 
+    def after_the_first(path):
+        first.result()
+        return run(path)
+
     folder = tmp_path_factory.mktemp("chapters")
     shutil.rmtree(ROOT / "runs/tiny-0.02", ignore_errors=True)
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(run, PATHS[0])
-        first.result()
-        yield {PATHS[0]: first} | {path: pool.submit(run, path) for path in PATHS[1:]}
+    asked = [item.callspec.params["path"] for item in request.session.items
+             if item.originalname == test_the_code_of_each_chapter_runs.__name__]
+    pool = ThreadPoolExecutor(2)
+    first = pool.submit(run, PATHS[0]) if asked else None
+    yield {path: first if path == PATHS[0] else pool.submit(after_the_first, path) for path in asked}
+    pool.shutdown(cancel_futures=True)
 
 
 @each

@@ -144,6 +144,7 @@ def tower(model, request):
     return Tower(model, request.param).eval(), inputs(model.config)[which], inputs(model.config, 5, 9)[which]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_compile_without_graph_breaks(tower):
     """fullgraph makes any break an error; aot_eager runs all of the compiler but for making machine code."""
