@@ -129,7 +129,7 @@ def draw(rows):
             values = [100 * row["accuracy"] for row in rows if (row["task"], row["model"]) == (name, kind)]
             at, first = i + 0.4 * k - 0.2, i == k == 0
             axis.bar(at, np.mean(values), 0.36, color=colour, label=None if i else f"{kind}, zero-shot")
-            axis.text(at, np.mean(values) / 2, f"{np.mean(values):.1f}", ha="center", color="white", fontweight="bold")
+            axis.text(at, 0.65 * np.mean(values), f"{np.mean(values):.1f}", ha="center", color="white", weight="bold")
             axis.plot([at] * len(values), values, "k.", label="a seed" if first else None)
             axis.plot(at, paper[1 + k], "*", color=ORANGE, markersize=12,
                       label="the paper (Table 1)" if first else None)
@@ -138,5 +138,5 @@ def draw(rows):
     axis.set_xticks(range(len(TABLE)), [f"{name}, {len(TASKS[name].classes)} classes\n(the paper: {other})"
                                         for name, (other, _, _) in TABLE.items()])
     axis.set(ylabel="accuracy (%)", ylim=(0, 101), title=f"{len({row['seed'] for row in rows})} seeds")
-    axis.legend(fontsize=8, loc="upper right", bbox_to_anchor=(1.32, 1))
+    figure.legend(fontsize=8, loc="outside right upper")
     return figure
