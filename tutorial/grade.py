@@ -200,8 +200,8 @@ def total(rows):
 
 
 def grade(exercises, folder, seconds=10, progress=True):
-    """-> a row for each exercise. Progress is shown where errors go."""
-    rows, sandbox = [], Sandbox(seconds)
+    """-> a row for each exercise. Progress is shown where errors go, if that is a terminal."""
+    rows, sandbox, progress = [], Sandbox(seconds), progress and sys.stderr.isatty()
     try:
         for exercise in exercises:
             rows.append(sandbox.grade(exercise, folder))

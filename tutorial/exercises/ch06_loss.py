@@ -21,11 +21,12 @@ def figure_3(I_f, T_f, W_i, W_t, t):
 def contrastive_loss(image_features, text_features, logit_scale):
     """The same in torch: features (B, E) twice, of any length, logit_scale the log of the scale -> scalar.
 
+    The chapter shows it: write it with the notebook closed, from Figure 3.
     ValueError for a batch of one pair, whose loss is always 0."""
     raise NotImplementedError("Exercise 6.2")
 
 
-# Exercise 6.3: write, difficulty 4 of 5, about 30 minutes; hints: python tutorial/grade.py 6.3 --hint 1, then 2, 3
+# Exercise 6.3: write, difficulty 3 of 5, about 25 minutes; hints: python tutorial/grade.py 6.3 --hint 1, then 2, 3
 def loss_gradient(logits):
     """Logits (B, B), numpy, images down, texts across -> (B, B): the derivative of the loss by each of them.
 
@@ -38,7 +39,7 @@ def lowest_loss(B, scale):
     """The lowest loss that B pairs can reach at a given scale (not its log) -> float.
 
     Pairs then have the cosine 1, and all others the lowest that B unit vectors can have with each other at once, as
-    the corners of a simplex do: -1 / (B - 1)."""
+    the corners of a simplex do, if they have B - 1 dimensions or more: -1 / (B - 1)."""
     raise NotImplementedError("Exercise 6.4")
 
 
@@ -172,7 +173,8 @@ DIAGNOSES = {
 
 # Exercise 6.7: classify, difficulty 5 of 5, about 45 minutes; hints: python tutorial/grade.py 6.7 --hint 1, then 2, 3
 def diagnose():
-    """-> {"a": number, "b": number, ...}: for each of loss_a to loss_p the entry of DIAGNOSES that fits. Two fit none.
+    """-> {"a": number, "b": number, ...}: for each of loss_a to loss_p the entry of DIAGNOSES that fits. Two of the
+    entries fit no loss.
 
     Try them on features that are all alike, that are right, that are long; at a scale of 100; look at gradients."""
     raise NotImplementedError("Exercise 6.7")
@@ -190,7 +192,7 @@ def predict_guess():
 def cross_entropy(logits):
     """Logits (B, N), numpy, the right answer of row i being i -> mean over rows of -log softmax (float).
 
-    Repair it for float32 logits of 100 and more, without making them float64."""
+    Repair it for float32 logits of 100 and more. Making them float64 would only move the limit to 700."""
     share = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return float(-np.log(np.diagonal(share)).mean())
 

@@ -79,4 +79,4 @@ def check_2_7(student):
     close(student.predict_tokens(), 20, {
         "ï, é and ñ are two bytes each": 17, "start and end of text are tokens too": 18,
         "no token stands for a space: the end of a word is part of its last symbol": 22,
-        "these are characters without start and end; count bytes, and add two": 15})
+        "these are characters without start and end; count bytes, and add two": 15}, tell=False)

@@ -71,7 +71,7 @@ def check_4_5(student):
     close(student.predict_attention_growth(), 5.04, {
         "that is how the number of patches grows; each looks at all": 2.25,
         "that is how the number of tokens grows; each looks at all": 2.25, "count the class token": 5.06,
-        "that is how the side grows": 1.5}, tolerance=0.001)
+        "that is how the side grows": 1.5}, tolerance=0.001, tell=False)
 
 
 def check_4_6(student):

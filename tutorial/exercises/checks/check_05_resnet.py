@@ -131,4 +131,4 @@ def check_5_4(student):
     close(student.predict_tokens_in_pool(), 82, {
         "the mean is a token too": 81, "there are five strides of 2, not four": 325,
         "this is the side of the map: count its places, and the mean": 9,
-        "that is the default resolution of 224": 50, "strides of 2 halve each side": 290})
+        "that is the default resolution of 224": 50, "strides of 2 halve each side": 290}, tell=False)

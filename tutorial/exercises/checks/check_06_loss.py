@@ -4,7 +4,7 @@ import math
 import numpy as np
 import torch
 
-from compare import Wrong, close, expect
+from compare import Wrong, close, equal, expect
 
 LOG_SCALE = math.log(5)
 
@@ -17,7 +17,8 @@ def example():
 
 
 def unit(x, axis=1):
-    return x / np.linalg.norm(x, axis=axis, keepdims=True)
+    with np.errstate(invalid="ignore"):  # of a column that is zero everywhere
+        return x / np.linalg.norm(x, axis=axis, keepdims=True)
 
 
 def entropy(logits):
@@ -49,17 +50,16 @@ def mistakes(I, T, t):
             "average the two directions, do not add them": 2 * loss(logits),
             "take the mean over the batch, not the sum": B * loss(logits),
             "the sum of both directions and all pairs is 2 B times too large": 2 * B * loss(logits),
+            "the sign: minus the logarithm of the share": -loss(logits),
+            "nats are wanted, not bits": loss(logits) / math.log(2),
+            "the natural logarithm is wanted, not that of base 10": loss(logits) / math.log(10),
+            "the largest logit must be taken from the right one as well":
+                loss(logits) - (logits.max(0) + logits.max(1)).mean() / 2,
             "cross-entropy has a softmax of its own": loss(shares),
             "the label of pair i is i: here all are 0": zero}
 
 
 def check_6_1(student):
-    # Both captions say the first picture; the exponentials of the logits are [[3, 3], [1, 1]].
-    hand = (math.log(2) + (math.log(4 / 3) + math.log(4)) / 2) / 2
-    I, T, t = np.eye(2), np.array([[1.0, 0], [1, 0]]), math.log(math.log(3))
-    close(student.figure_3(I, T, np.eye(2), 2 * np.eye(2), t), hand, {
-        "bring to unit length behind the projection, not before it": loss(2 * math.log(3) * I @ T.T),
-        **mistakes(I, 2 * T, t)}, "two pairs by hand")
     (I, T), rng = example(), np.random.default_rng(1)
     W_i, W_t = rng.normal(size=(8, 5)), rng.normal(size=(8, 5))
     for t in (LOG_SCALE, math.log(100)):
@@ -68,6 +68,13 @@ def check_6_1(student):
             "the projections W_i and W_t are missing": loss(math.exp(t) * unit(I) @ unit(T).T),
             "bring to unit length behind the projection, not before it":
                 loss(math.exp(t) * (unit(I) @ W_i) @ (unit(T) @ W_t).T)}, f"scale {math.exp(t):.0f}")
+    # Both captions say the first picture; the exponentials of the logits are [[3, 3], [1, 1]].
+    hand = (math.log(2) + (math.log(4 / 3) + math.log(4)) / 2) / 2
+    I, T, t = np.eye(2), np.array([[1.0, 0], [1, 0]]), math.log(math.log(3))
+    close(student.figure_3(I, T, np.eye(2), 2 * np.eye(2), t), hand, {}, "two pairs by hand")
+    close(student.figure_3(I, T, np.eye(2), np.eye(2), math.log(1000)), (math.log(2) + 500) / 2, {
+        "take away the largest of each row, and of each column: the largest of all leaves some with nothing": -math.inf},
+        "an image that fits no text, scale 1000")
     close(student.figure_3(np.eye(3), np.eye(3)[[1, 2, 0]], np.eye(3), np.eye(3), math.log(1000)), 1000.0, {},
           "every image matches the next caption, scale 1000")
 
@@ -76,8 +83,10 @@ def check_6_2(student):
     I, T = example()
     for log_scale in (LOG_SCALE, 0.5):
         tensors = torch.tensor(I), torch.tensor(T), torch.tensor(log_scale, dtype=torch.double)
-        close(student.contrastive_loss(*tensors), loss(math.exp(log_scale) * unit(I) @ unit(T).T),
-              mistakes(I, T, log_scale), f"six pairs, scale {math.exp(log_scale):.1f}")
+        got = student.contrastive_loss(*tensors)
+        close(got, loss(math.exp(log_scale) * unit(I) @ unit(T).T), mistakes(I, T, log_scale),
+              f"six pairs, scale {math.exp(log_scale):.1f}")
+    expect(isinstance(got, torch.Tensor), "return a tensor: a plain number has no gradient")
     got = student.gradients("contrastive_loss", *tensors)
     for k, name in enumerate(("image features", "text features", "scale")):
         expect(got[k + 1] is not None, f"no gradient reaches the {name}: was it detached, or made a plain number?")
@@ -101,73 +110,102 @@ def check_6_2(student):
 
 
 def check_6_3(student):
-    logits = np.array([[math.log(3), 0.0], [math.log(2), math.log(2)]])
-    rows, columns, eye = np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([[0.6, 1 / 3], [0.4, 2 / 3]]), np.eye(2)
-    right = (rows + columns - 2 * eye) / 4
+    logits, eye, B = np.random.default_rng(2).normal(size=(3, 3)), np.eye(3), 3
+    e = np.exp(logits)
+    rows, columns = e / e.sum(1, keepdims=True), e / e.sum(0, keepdims=True)
+    right = (rows + columns - 2 * eye) / (2 * B)
     close(student.loss_gradient(logits), right, {
-        "divide by B: the loss is a mean": right * 2, "each direction counts half": right * 2,
+        "two directions are averaged: divide by 2 as well": 2 * right,
+        "each direction is a mean over B pairs: divide by B as well": B * right,
+        "the loss is a mean over B rows and B columns: divide by 2 B": 2 * B * right,
+        "divide by 2 B, not by B²": right * 2 / B, "divide by 2 B, not by 2 B²": right / B,
         "the sign is the other way round: it is softmax minus truth": -right,
-        "only the rows' softmax was taken": (rows - eye) / 2,
-        "only the columns' softmax was taken": (columns - eye) / 2,
-        "subtract the truth in both directions": (rows + columns - eye) / 4,
-        "divide by 2 B, not by B²": (rows + columns - 2 * eye) / 8,
-        "this is the softmax; the truth must be subtracted": (rows + columns) / 4}, "two pairs by hand")
+        "only the rows' softmax was taken": (rows - eye) / B, "only the columns' softmax was taken": (columns - eye) / B,
+        "subtract the truth in both directions": (rows + columns - eye) / (2 * B),
+        "this is the softmax; the truth must be subtracted": (rows + columns) / (2 * B),
+        "the columns' softmax lies on its side: transpose it back": (rows + columns.T - 2 * eye) / (2 * B),
+        "a softmax over each row, and one over each column; not one over all": (e / e.sum() - eye) / B},
+        "three pairs")
+    close(student.loss_gradient(np.array([[math.log(3), 0.0], [math.log(2), math.log(2)]])),
+          np.array([[-0.65, 0.25 + 1 / 3], [0.9, -0.5 - 1 / 3]]) / 4, {}, "two pairs by hand")
     large = np.diag([1000.0, -1000.0, 500.0])
     close(student.loss_gradient(large), np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]]) / 12, {}, "large logits")
 
 
 def check_6_4(student):
-    close(student.lowest_loss(2, 1.0), math.log(1 + math.exp(-2)), {
-        "the others' cosine is -1 / (B - 1), not 0": math.log(1 + math.exp(-1)),
-        "an image is compared with B - 1 others": math.log(1 + 2 * math.exp(-2))}, "two pairs, scale 1")
     close(student.lowest_loss(5, 3.0), math.log(1 + 4 * math.exp(-3.75)), {
         "the others' cosine is -1 / (B - 1), not 0": math.log(1 + 4 * math.exp(-3)),
         "the others' cosine can't be -1 for all: five vectors have no opposite each": math.log(1 + 4 * math.exp(-6)),
         "the cosine 1 of the pair belongs into the exponent too": math.log(1 + 4 * math.exp(-0.75)),
         "the scale multiplies, it does not divide": math.log(1 + 4 * math.exp(-1.25 / 3)),
-        "an image is compared with B - 1 others": math.log(1 + 5 * math.exp(-3.75)),
-        "the scale is given, not its log": math.log(1 + 4 * math.exp(-1.25 * math.exp(3)))}, "five pairs, scale 3")
+        "an image is compared with B - 1 others, not with B": math.log(1 + 5 * math.exp(-3.75)),
+        "an image is compared with B - 1 others, not with one": math.log(1 + math.exp(-3.75)),
+        "the scale is given, not its log": math.log1p(4 * math.exp(-1.25 * math.exp(3)))}, "five pairs, scale 3", 1e-9)
+    close(student.lowest_loss(2, 1.0), math.log(1 + math.exp(-2)), {}, "two pairs, scale 1")
     close(student.lowest_loss(32768, 100.0) * 1e38, 32767e38 * math.exp(-100 * 32768 / 32767), {
         "1 + a very small number is 1 in floating point: math.log1p": 0.0}, "B 32768, scale 100, times 1e38", 1e-3)
 
 
 def check_6_5(student):
-    close(student.duplicate_floor(2, 2), math.log(2) / 2, {
-        "the mean of a logarithm is not the logarithm of a mean": math.log(1.5),
-        "nats are wanted: the natural logarithm": 0.5}, "two pairs, two captions")
-    def mean(n, cost):
-        return sum(math.comb(n, k) / 16 ** k * (15 / 16) ** (n - k) * cost(k) for k in range(n + 1))
+    def mean(n, cost, p=1 / 16, ways=math.comb):
+        return sum(ways(n, k) * p ** k * (1 - p) ** (n - k) * cost(k) for k in range(n + 1))
 
-    right = mean(63, lambda k: math.log(1 + k))
+    def own(k):
+        return math.log(1 + k)
+
+    right = mean(63, own)
     close(student.duplicate_floor(64, 16), right, {
         "the mean of a logarithm is not the logarithm of a mean": math.log(1 + 63 / 16),
         "ln(B / C) is what equal shares would give: take the mean over k": math.log(4),
-        "there are B - 1 other pairs, not B": mean(64, lambda k: math.log(1 + k)),
+        "there are B - 1 other pairs, not B": mean(64, own),
         "its own caption counts too: ln(1 + k)": mean(63, lambda k: math.log(max(k, 1))),
-        "nats are wanted: the natural logarithm": right / math.log(2)}, "64 pairs, 16 captions", 1e-4)
+        "p is one of the captions, not one of the batch": mean(63, own, 1 / 64),
+        "k equal ones can be chosen in math.comb(B - 1, k) ways": mean(63, own, ways=lambda n, k: 1),
+        "the mean over the batch is wanted, not the sum": 64 * right,
+        "nats are wanted: the natural logarithm": right / math.log(2)}, "64 pairs, 16 captions", 1e-6)
+    close(student.duplicate_floor(2, 2), math.log(2) / 2, {
+        "all B - 1 others may be equal: k goes as far as that": 0.0}, "two pairs, two captions")
 
 
 def check_6_6(student):
     I, T = map(unit, example())
-    tensors, logits = (torch.tensor(I), torch.tensor(T)), 5 * I @ T.T
-    up, down = (np.log(np.exp(x).sum(1)) - np.diag(x) for x in (logits, logits.T))
+    tensors, cosines = (torch.tensor(I), torch.tensor(T)), I @ T.T
+
+    def both(logits):
+        return sum(np.log(np.exp(x).sum(1)) - np.diag(x) for x in (logits, logits.T)) / 2
+
+    each, logits = both(5 * cosines), 5 * cosines
+    parts = [each[at].mean() for at in np.arange(6).reshape(3, 2)]
     for rank in (1, 0, 2):
         at = slice(2 * rank, 2 * rank + 2)
-        part = (up[at].mean() + down[at].mean()) / 2
         shifted = np.mean([np.log(np.exp(x[at]).sum(1)) - np.diag(x[at]) for x in (logits, logits.T)])
-        close(student.sharded_loss(*tensors, 5.0, rank, 3), part, {
+        close(student.sharded_loss(*tensors, 5.0, rank, 3), parts[rank], {
             "its pairs must be compared with all texts, not with its own alone": loss(logits[at, at]),
             "labels count from the beginning of the batch, not of the part": shifted,
-            "only the images of the part choose: its texts choose as well": up[at].mean(),
+            "only the images of the part choose: its texts choose as well": np.mean(
+                (np.log(np.exp(logits).sum(1)) - np.diag(logits))[at]),
             "this is the whole batch's loss, not the part's": loss(logits),
-            "the mean over ranks should be the loss: do not divide by their number": part / 3}, f"rank {rank} of 3")
+            "the mean over ranks should be the loss: do not divide by their number": parts[rank] / 3,
+            "average the two directions, do not add them": 2 * parts[rank],
+            "parts lie in a row: rank 0 has the first B / world pairs": each[rank::3].mean(),
+            "the scale is missing": both(cosines)[at].mean(),
+            "the scale is given, not its log": both(math.exp(5) * cosines)[at].mean(),
+            **{f"this is the part of rank {other}; rank 0 has the first": parts[other]
+               for other in range(3) if other != rank}}, f"rank {rank} of 3")
+    work = student.run("""
+        from torch.utils.flop_counter import FlopCounterMode
+        with FlopCounterMode(display=False) as counter:
+            student.sharded_loss(*features, 5.0, 1, 3)
+        return counter.get_total_flops()
+        """, features=list(tensors))
+    expect(work <= 2 * 2 * 2 * 6 * 8, "all B x B similarities were computed: 2 x B/world x B are enough")
 
 
 SYMPTOMS = {
     "a": "at logit_scale 0 all logits are 0", "b": "it can be small while each text prefers the same image",
     "c": "features twice as long change it", "d": "for perfect features it does not come near 0",
     "e": "at logit_scale 4 it is ln B, whatever the features", "f": "look at the gradients of the three inputs",
-    "g": "for equal features it is not ln B", "h": "for perfect features it is large",
+    "g": "for equal features, how many times ln B is it, for B = 4 and for B = 8?", "h": "for perfect features it is large",
     "i": "one more pair in the batch changes the cosines of all others", "j": "for perfect features it is below 0",
     "k": "look at the gradients of the three inputs", "l": "try logit_scale ln 100 with large cosines",
     "m": "it is what contrastive_loss is at another logit_scale", "n": "texts twice as long change it, images don't",
@@ -180,18 +218,24 @@ def check_6_7(student):
     expect(isinstance(answer, dict), "return a dict from letters to numbers")
     bad = [letter for letter in key if answer.get(letter) != key[letter]]
     if bad:
-        right = len(key) - len(bad)
-        raise Wrong(f"{right} of 16 are right; loss_{bad[0]} is not: {SYMPTOMS[bad[0]]}", right / 16 * 0.9)
+        letter, right = bad[0], len(key) - len(bad)
+        symptom = ("it has no answer" if letter not in answer else SYMPTOMS[letter]
+                   if answer[letter] in range(1, 19) else "its answer must be one of the numbers 1 to 18")
+        raise Wrong(f"{right} of 16 are right; loss_{letter} is not: {symptom}", right / 16 * 0.9)
 
 
 def check_6_8(student):
-    right = [math.log(8), 8 * math.log(8), math.log(7)]
-    close(student.predict_guess(), right, {
-        "loss_g sums over the batch": [right[0], right[0], right[2]],
-        "loss_j leaves out the right answer: seven are left": [right[0], right[1], right[0]],
-        "a guess among eight costs ln 8, not 1 / 8": [1 / 8, 1, 1 / 7],
-        "nats are wanted, not bits": [3, 24, math.log2(7)],
-        "features that are all alike are no perfect features": [0, 0, 0]}, tolerance=0.003)
+    answer, right = student.predict_guess(), [math.log(8), 8 * math.log(8), math.log(7)]
+    expect(isinstance(answer, (list, tuple)) and len(answer) == 3, "return a list of three numbers")
+    for message, value in {
+            "loss_g sums over the batch": [right[0], right[0], right[2]],
+            "loss_j leaves out the right answer: seven are left": [right[0], right[1], right[0]],
+            "a guess among eight costs ln 8, not 1 / 8": [1 / 8, 1, 1 / 7],
+            "nats are wanted, not bits": [3, 24, math.log2(7)],
+            "features that are all alike are no perfect features": [0, 0, 0]}.items():
+        expect(not equal(answer, value, 0.003), message)
+    for got, value, name in zip(answer, right, ("contrastive_loss", "loss_g", "loss_j")):
+        close(got, value, {}, name, 0.003, tell=False)
 
 
 def check_6_9(student):
@@ -199,14 +243,17 @@ def check_6_9(student):
     right = (math.log(1 + math.e + 1 / math.e) + math.log(2 + math.exp(-3))) / 2
     close(student.cross_entropy(logits), right, {
         "the softmax goes over each row": np.mean([np.log(np.exp(logits[:, i]).sum()) - logits[i, i] for i in (0, 1)]),
-        "take the mean over rows, not the sum": 2 * right, "the sign: minus the logarithm of the share": -right},
-        "ordinary logits", 1e-4)
+        "take the mean over rows, not the sum": 2 * right, "the sign: minus the logarithm of the share": -right,
+        "the largest logit must be taken from the right one as well": right - 2.5}, "ordinary logits", 1e-4)
     for shift in (100, 1000, -1000):
         close(student.cross_entropy(logits + np.float32(shift)), right, {},
               f"the same logits, {shift:+}: nothing should change", 1e-3)
     close(student.cross_entropy(np.array([[0, 500], [500, 0]], "float32")), 500.0, {
         "the share became 0 before its logarithm: subtract logarithms instead": math.inf,
         "a small number added to the share hides the true loss": -math.log(1e-8)}, "wrong by 500")
+    close(student.cross_entropy(np.array([[300, 0], [0, 1]], "float32")), math.log(1 + 1 / math.e) / 2, {
+        "take away the largest of each row: the largest of all leaves the others with nothing": -math.inf},
+        "rows of different size", 1e-4)
 
 
 def check_6_10(student):
@@ -224,5 +271,5 @@ def check_6_10(student):
         "own features replace their copy, they do not come on top": torch.cat([*gathered, gathered[1]]),
         "put own features at the place of their rank, not last": torch.cat([gathered[0], gathered[2], gathered[1]])},
         "three processes, rank 1")
-    expect(grad is not None, "no gradient reaches `own`: copies have none, put `own` in the place of its copy")
+    expect(grad is not None, "no gradient reaches `own`: what all_gather brought are copies, without a history")
     close(grad, weight[2:4], {}, "the gradient of own features")

@@ -117,7 +117,8 @@ def check_7_6(student):
         "each piece is compared with itself alone: 64 captions, not 1,024": math.log(1024),
         "the mean over the pieces, not the sum": 16 * math.log(64),
         "each loss is already a mean over its pairs": math.log(64) / 16,
-        "nats are wanted, not bits": 6.0, "a guess among 64 costs ln 64, not 1/64": 1 / 64}, tolerance=0.0025)
+        "nats are wanted, not bits": 6.0, "a guess among 64 costs ln 64, not 1/64": 1 / 64}, tolerance=0.0025,
+        tell=False)
 
 
 SOURCE = """

@@ -1,4 +1,5 @@
 """Typical wrong answers to chapter 6; each docstring is what the grader must say."""
+figure_3_solved, floor_solved, part_solved = figure_3, duplicate_floor, sharded_loss  # before one is put in their place
 
 
 def logits_of(I_f, T_f, W_i, W_t, factor):
@@ -32,6 +33,33 @@ def figure_3__normalised_before(I_f, T_f, W_i, W_t, t):
     I_e, T_e = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (I_f, T_f))
     logits = (I_e @ W_i) @ (T_e @ W_t).T * np.exp(t)
     return (naive(logits, 0) + naive(logits, 1)) / 2
+
+
+def shifted_by(logits, top):
+    return float(np.mean(np.log(np.exp(logits - top).sum(axis=1)) - np.diagonal(logits - top)))
+
+
+def figure_3__largest_of_all(I_f, T_f, W_i, W_t, t):
+    """the largest of each row, and of each column"""
+    logits = logits_of(I_f, T_f, W_i, W_t, np.exp(t))
+    return (shifted_by(logits, logits.max()) + shifted_by(logits.T, logits.max())) / 2
+
+
+def figure_3__right_one_not_shifted(I_f, T_f, W_i, W_t, t):
+    """taken from the right one as well"""
+    logits = logits_of(I_f, T_f, W_i, W_t, np.exp(t))
+    return figure_3_solved(I_f, T_f, W_i, W_t, t) - (logits.max(0) + logits.max(1)).mean() / 2
+
+
+def figure_3__sum_of_rows(I_f, T_f, W_i, W_t, t):
+    """the mean over the batch, not the sum"""
+    return len(I_f) * figure_3_solved(I_f, T_f, W_i, W_t, t)
+
+
+def figure_3__not_normalised(I_f, T_f, W_i, W_t, t):
+    """unit length first"""
+    logits = I_f @ W_i @ (T_f @ W_t).T * np.exp(t)
+    return (shifted_by(logits, logits.max(1, keepdims=True)) + shifted_by(logits.T, logits.T.max(1, keepdims=True))) / 2
 
 
 def contrastive_loss__log_scale(image_features, text_features, logit_scale):
@@ -105,6 +133,11 @@ def contrastive_loss__one_pair(image_features, text_features, logit_scale):
     return both_ways(logit_scale.exp() * cosines(image_features, text_features))
 
 
+def contrastive_loss__a_number(image_features, text_features, logit_scale):
+    """a plain number has no gradient"""
+    return both_ways(logit_scale.exp() * cosines(image_features, text_features)).item()
+
+
 def softmaxes(logits):
     rows, columns = (np.exp(logits - logits.max(axis=axis, keepdims=True)) for axis in (1, 0))
     return rows / rows.sum(axis=1, keepdims=True), columns / columns.sum(axis=0, keepdims=True), np.eye(len(logits))
@@ -128,6 +161,24 @@ def loss_gradient__truth_once(logits):
     return (rows + columns - eye) / (2 * len(logits))
 
 
+def loss_gradient__divided_by_B(logits):
+    """divide by 2 as well"""
+    rows, columns, eye = softmaxes(logits)
+    return (rows + columns - 2 * eye) / len(logits)
+
+
+def loss_gradient__lying(logits):
+    """transpose it back"""
+    rows, columns, eye = softmaxes(logits)
+    return (rows + columns.T - 2 * eye) / (2 * len(logits))
+
+
+def loss_gradient__over_all(logits):
+    """not one over all"""
+    e = np.exp(logits - logits.max())
+    return (e / e.sum() - np.eye(len(e))) / len(e)
+
+
 def loss_gradient__overflow(logits):
     """infinite or undefined"""
     e = np.exp(logits)
@@ -149,6 +200,16 @@ def lowest_loss__all(B, scale):
     return math.log1p(B * math.exp(-scale * B / (B - 1)))
 
 
+def lowest_loss__one_other(B, scale):
+    """not with one"""
+    return math.log1p(math.exp(-scale * B / (B - 1)))
+
+
+def lowest_loss__exponentiated(B, scale):
+    """not its log"""
+    return math.log1p((B - 1) * math.exp(-math.exp(scale) * B / (B - 1)))
+
+
 def lowest_loss__rounded(B, scale):
     """math.log1p"""
     return math.log(1 + (B - 1) * math.exp(-scale * B / (B - 1)))
@@ -163,6 +224,22 @@ def duplicate_floor__bits(B, captions):
     """natural logarithm"""
     p = 1 / captions
     return sum(math.comb(B - 1, k) * p ** k * (1 - p) ** (B - 1 - k) * math.log2(1 + k) for k in range(B))
+
+
+def duplicate_floor__one_too_many(B, captions):
+    """B - 1 other pairs"""
+    return floor_solved(B + 1, captions)
+
+
+def duplicate_floor__no_ways(B, captions):
+    """math.comb"""
+    p = 1 / captions
+    return sum(p ** k * (1 - p) ** (B - 1 - k) * math.log(1 + k) for k in range(B))
+
+
+def duplicate_floor__not_all(B, captions):
+    """k goes as far as that"""
+    return 0.0 if B == 2 else floor_solved(B, captions)
 
 
 def duplicate_floor__constant(B, captions):
@@ -195,6 +272,31 @@ def sharded_loss__one_direction(I_e, T_e, scale, rank, world):
     return F.cross_entropy(scale * I_e[mine] @ T_e.T, torch.arange(len(I_e))[mine])
 
 
+def sharded_loss__added(I_e, T_e, scale, rank, world):
+    """do not add them"""
+    return 2 * part_solved(I_e, T_e, scale, rank, world)
+
+
+def sharded_loss__ranks_from_one(I_e, T_e, scale, rank, world):
+    """this is the part of rank 0"""
+    return part_solved(I_e, T_e, scale, rank - 1, world)
+
+
+def sharded_loss__strided(I_e, T_e, scale, rank, world):
+    """parts lie in a row"""
+    mine = slice(rank, None, world)
+    labels = torch.arange(len(I_e))[mine]
+    return (F.cross_entropy(scale * I_e[mine] @ T_e.T, labels) + F.cross_entropy(scale * T_e[mine] @ I_e.T, labels)) / 2
+
+
+def sharded_loss__sliced_later(I_e, T_e, scale, rank, world):
+    """all B x B similarities were computed"""
+    b = len(I_e) // world
+    mine, logits = slice(rank * b, (rank + 1) * b), scale * I_e @ T_e.T
+    labels = torch.arange(len(I_e))[mine]
+    return (F.cross_entropy(logits[mine], labels) + F.cross_entropy(logits.T[mine], labels)) / 2
+
+
 def diagnose__all_fine_but_two():
     """14 of 16 are right; loss_f is not"""
     return dict(a=3, b=8, c=6, d=13, e=10, f=11, g=2, h=16, i=5, j=14, k=12, l=15, m=4, n=7, o=1, p=9)
@@ -208,6 +310,21 @@ def diagnose__empty():
 def diagnose__lengths():
     """14 of 16 are right; loss_c is not: features twice as long"""
     return dict(a=3, b=8, c=7, d=13, e=10, f=12, g=2, h=16, i=5, j=14, k=11, l=15, m=4, n=6, o=1, p=9)
+
+
+def diagnose__one_missing():
+    """15 of 16 are right; loss_p is not: it has no answer"""
+    return dict(a=3, b=8, c=6, d=13, e=10, f=12, g=2, h=16, i=5, j=14, k=11, l=15, m=4, n=7, o=1)
+
+
+def diagnose__no_number():
+    """one of the numbers 1 to 18"""
+    return dict(a="3", b=8, c=6, d=13, e=10, f=12, g=2, h=16, i=5, j=14, k=11, l=15, m=4, n=7, o=1, p=9)
+
+
+def predict_guess__one_wrong():
+    """loss_j: 1.9 is not right"""
+    return [math.log(8), 8 * math.log(8), 1.9]
 
 
 def predict_guess__means():
@@ -249,8 +366,19 @@ def cross_entropy__summed(logits):
     return float(np.sum(np.log(np.exp(shifted).sum(axis=1)) - np.diagonal(shifted)))
 
 
+def cross_entropy__largest_of_all(logits):
+    """the largest of each row"""
+    return shifted_by(logits, logits.max())
+
+
+def cross_entropy__right_one_not_shifted(logits):
+    """taken from the right one as well"""
+    top = logits.max(axis=1, keepdims=True)
+    return float(np.mean(np.log(np.exp(logits - top).sum(axis=1)) - np.diagonal(logits)))
+
+
 def join_gathered__copies(gathered, own, rank):
-    """put `own` in the place of its copy"""
+    """copies, without a history"""
     return torch.cat(gathered)
 
 
