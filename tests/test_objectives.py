@@ -1,6 +1,7 @@
 """The objectives of Figure 2 and the changes of convirt.py: against arithmetic by hand and slow, obvious versions."""
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import common
 import convirt
 import figure2
 import objectives
-from clip_minimal import CLIPConfig, contrastive_loss
+import zeroshot
+from clip_minimal import CLIPConfig, Tokenizer, contrastive_loss
 
 CONFIG = CLIPConfig(64, 48, (1, 1, 1, 1), 4, None, 64, 2, 8, 12)  # of 12 tokens 10 starts and 11 ends
 TOKENS = torch.tensor([[10, 3, 4, 11, 0], [10, 4, 3, 11, 0], [10, 5, 5, 7, 11], [10, 2, 11, 0, 0]])
@@ -24,9 +26,9 @@ def model(request):
     return make(request.param)
 
 
-def make(kind, seed=0):
+def make(kind, seed=0, **shape):
     torch.manual_seed(seed)
-    model = kind(CONFIG).eval()
+    model = kind(replace(CONFIG, **shape)).eval()
     for name, parameter in model.named_parameters():
         if "embedding" in name and not name.startswith("visual"):
             torch.nn.init.normal_(parameter)  # large enough for words to matter
@@ -218,6 +220,23 @@ def test_non_linear_heads_and_a_scale_that_stays():
         optimizer = torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=0)
         optimizer.step()
         assert (model.logit_scale.item() != pytest.approx(math.log(1 / 0.07))) == moves
+
+
+def test_non_linear_heads_are_measured_with_their_heads(monkeypatch):
+    """The quick way to encode many texts goes round `encode_text`: right for CLIP alone."""
+    tokenizer, texts = Tokenizer.train(convirt.World().texts()[:200], 600), ["a red sun", "a cat", "a sun at night"]
+    for kind, same in ((convirt.CLIP, True), (convirt.NonLinear, False)):
+        model = make(kind, vocab_size=len(tokenizer.vocab), context_length=32)
+        slow = convirt.encode_texts(model, tokenizer, texts)
+        one = model.encode_text(tokenizer(texts[1:2], 32, pad=False))
+        assert torch.allclose(slow[1], torch.nn.functional.normalize(one, dim=-1), atol=1e-5)
+        assert torch.allclose(slow, zeroshot.encode_texts(model, tokenizer, texts), atol=1e-5) == same
+    used = []
+    monkeypatch.setattr(zeroshot, "encode_texts", quick := lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(convirt.World, "evaluate", lambda *_: used.append(zeroshot.encode_texts))
+    for kind in (convirt.NonLinear, convirt.CLIP):
+        convirt.Changed(0, None, 5).evaluate(make(kind), tokenizer, 5)
+    assert used == [convirt.encode_texts, quick] and zeroshot.encode_texts is quick
 
 
 def test_a_changed_world_changes_training_alone():

@@ -119,7 +119,7 @@ class Sandbox:
                 return unpack(reply["value"])
             self.busy = reply != "ended"
             message = "the process of your code has ended: out of memory, a crash, or an exit" if not self.busy else (
-                "not written yet" if reply["error"] == "NotImplementedError" else
+                f"not written yet: {reply['message']}" if reply["error"] == "NotImplementedError" else
                 f"{reply['error']}: {reply['message']}" + f" (line {reply['line']})" * (reply["line"] is not None))
         except queue.Empty:
             self.kill()

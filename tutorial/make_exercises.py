@@ -41,9 +41,9 @@ def make():
 def listed(chapter, exercises):
     """-> the Markdown that ends a chapter: its exercises, the hints of each unfolding one after the other."""
     some = [e for number, e in exercises.items() if number.split(".")[0] == str(chapter)]
-    parts = [f"## Exercises\n\nIn `exercises/{some[0].file}`: write your code in the place of "
-             "`raise NotImplementedError(...)`, or repair what stands there, and save. In a terminal in the repository's "
-             f"root `python tutorial/grade.py {chapter}` grades all of them and says what is wrong; a `+` is full marks. "
+    parts = [f"## Exercises\n\nIn `exercises/{some[0].file}`: write your code in the place of `raise "
+             "NotImplementedError(...)`, or repair what stands there, and save. In a terminal in the repository's root "
+             f"`python tutorial/grade.py {chapter}` grades all of them and says what is wrong; a `+` is full marks. "
              "Written ones are in `exercises/written.md`.\n"]
     for e in some:
         text = f"**{e.number} `{e.function}`** ({e.kind}, difficulty {e.difficulty}, {e.minutes} minutes)\n\n"

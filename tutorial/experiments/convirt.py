@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import nn
 
+import zeroshot
 from clip_minimal import CLIP, CONFIGS
 from common import BLUE, GREY, ORANGE, begin, squares
 from train_tiny import BACKGROUNDS, PLACES, RELATIONS, World, train
@@ -28,6 +29,13 @@ class NonLinear(CLIP):
 
     def encode_text(self, tokens):
         return self.text_head(F.relu(super().encode_text(tokens)))
+
+
+@torch.no_grad()
+def encode_texts(model, tokenizer, texts):
+    """As zeroshot.encode_texts, which counts on a projection that is one matrix, but by the model's own encode_text."""
+    tokens = tokenizer(texts, model.config.context_length)
+    return torch.cat([F.normalize(model.encode_text(some), dim=-1) for some in tokens.split(512)])
 
 
 class FixedScale(CLIP):
@@ -68,7 +76,12 @@ class Changed(World):
         return self.change(*super().batch(step, n, share), self.rng(5, step))
 
     def evaluate(self, model, tokenizer, n):
-        self.results = super().evaluate(model, tokenizer, self.n)
+        plain = zeroshot.encode_texts
+        zeroshot.encode_texts = encode_texts if isinstance(model, NonLinear) else plain
+        try:
+            self.results = super().evaluate(model, tokenizer, self.n)
+        finally:
+            zeroshot.encode_texts = plain
         return self.results
 
 

@@ -73,7 +73,7 @@ def check_6_1(student):
     I, T, t = np.eye(2), np.array([[1.0, 0], [1, 0]]), math.log(math.log(3))
     close(student.figure_3(I, T, np.eye(2), 2 * np.eye(2), t), hand, {}, "two pairs by hand")
     close(student.figure_3(I, T, np.eye(2), np.eye(2), math.log(1000)), (math.log(2) + 500) / 2, {
-        "take away the largest of each row, and of each column: the largest of all leaves some with nothing": -math.inf},
+        "take away the largest of each row, and of each column; that of all leaves some with nothing": -math.inf},
         "an image that fits no text, scale 1000")
     close(student.figure_3(np.eye(3), np.eye(3)[[1, 2, 0]], np.eye(3), np.eye(3), math.log(1000)), 1000.0, {},
           "every image matches the next caption, scale 1000")
@@ -120,7 +120,8 @@ def check_6_3(student):
         "the loss is a mean over B rows and B columns: divide by 2 B": 2 * B * right,
         "divide by 2 B, not by B²": right * 2 / B, "divide by 2 B, not by 2 B²": right / B,
         "the sign is the other way round: it is softmax minus truth": -right,
-        "only the rows' softmax was taken": (rows - eye) / B, "only the columns' softmax was taken": (columns - eye) / B,
+        "only the rows' softmax was taken": (rows - eye) / B,
+        "only the columns' softmax was taken": (columns - eye) / B,
         "subtract the truth in both directions": (rows + columns - eye) / (2 * B),
         "this is the softmax; the truth must be subtracted": (rows + columns) / (2 * B),
         "the columns' softmax lies on its side: transpose it back": (rows + columns.T - 2 * eye) / (2 * B),
@@ -205,7 +206,8 @@ SYMPTOMS = {
     "a": "at logit_scale 0 all logits are 0", "b": "it can be small while each text prefers the same image",
     "c": "features twice as long change it", "d": "for perfect features it does not come near 0",
     "e": "at logit_scale 4 it is ln B, whatever the features", "f": "look at the gradients of the three inputs",
-    "g": "for equal features, how many times ln B is it, for B = 4 and for B = 8?", "h": "for perfect features it is large",
+    "g": "for equal features, how many times ln B is it, for B = 4 and for B = 8?",
+    "h": "for perfect features it is large",
     "i": "one more pair in the batch changes the cosines of all others", "j": "for perfect features it is below 0",
     "k": "look at the gradients of the three inputs", "l": "try logit_scale ln 100 with large cosines",
     "m": "it is what contrastive_loss is at another logit_scale", "n": "texts twice as long change it, images don't",

@@ -65,4 +65,7 @@ def close(got, expected, known=(), case="", tolerance=1e-5, tell=True):
         raise Wrong(f"{case}the shape is {x.shape}, expected {y.shape}")
     if y is not None and np.isfinite(y).all() and not np.isfinite(x).all():
         raise Wrong(f"{case}there are infinite or undefined numbers in the result")
+    if y is not None and y.size > 8:  # many numbers: the first that differs
+        at = tuple(np.argwhere(~np.isclose(x, y, rtol=tolerance, atol=tolerance))[0].tolist())
+        raise Wrong(f"{case}at {list(at)} expected {y[at]:.5g}, got {x[at]:.5g}")
     raise Wrong(f"{case}expected {short(expected)}, got {short(got)}" if tell else f"{case}{short(got)} is not right")
