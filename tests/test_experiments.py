@@ -64,6 +64,14 @@ def test_interval_of_a_mean_is_the_normal_one():
     assert common.interval(figure8.correlation, x, 2 * x + 1) == pytest.approx((1, 1)), "rows stay together"
 
 
+def test_names_stand_beside_their_points():
+    """To the right; to the left if a point is there or the plot ends; below if a name before it is in the way."""
+    assert figure8.beside(["sun", "sun"], [50, 80], [50, 50]) == [(False, False)] * 2
+    assert figure8.beside(["sun"], [103], [50]) == [(True, False)]
+    assert figure8.beside(["cats", "suns"], [48, 50], [50, 50]) == [(True, False), (False, False)]
+    assert figure8.beside(["sun"] * 3, [48, 50, 52], [50] * 3) == [(True, False), (False, False), (False, True)]
+
+
 def test_few_takes_so_many_of_each_class():
     labels = torch.arange(300) % 7
     chosen = common.few(labels, 4, 0)
