@@ -34,8 +34,9 @@ def draw(rows):
         values = np.array([list(mean_over_seeds(of[model], str(k)).values()) for k in SHOTS])  # (shots, tasks)
         low, high = 100 * np.array([interval(np.mean, row) for row in values]).T  # (shots,) each
         mean, shift = 100 * values.mean(1), 0.06 * (len(of) - 1)
+        seeds = len({row["seed"] for row in of[model]})
         axis.errorbar(at + shift, mean, (mean - low, high - mean), fmt=f"{marker}-", color=colour, elinewidth=0.8,
-                      label=f"probe on features of {label} ({len({row['seed'] for row in of[model]})} seeds)")
+                      label=f"probe on features of {label} ({seeds} seed{'s' * (seeds > 1)})")
         full = 100 * np.mean(list(mean_over_seeds(of[model], "probe").values()))
         axis.plot(len(SHOTS) + 1 + shift, full, marker, color=colour, markerfacecolor="white")
     zero = 100 * np.mean(list(mean_over_seeds(of["CLIP"], "zero-shot").values()))
