@@ -53,12 +53,12 @@ def runs(request, tmp_path_factory):
         first.result()
         return run(path)
 
-    folder = tmp_path_factory.mktemp("chapters")
-    shutil.rmtree(ROOT / "runs/tiny-0.02", ignore_errors=True)
     asked = [item.callspec.params["path"] for item in request.session.items
              if item.originalname == test_the_code_of_each_chapter_runs.__name__]
-    pool = ThreadPoolExecutor(2)
-    first = pool.submit(run, PATHS[0]) if asked else None
+    folder, pool = tmp_path_factory.mktemp("chapters"), ThreadPoolExecutor(2)
+    if asked:
+        shutil.rmtree(ROOT / "runs/tiny-0.02", ignore_errors=True)
+        first = pool.submit(run, PATHS[0])
     yield {path: first if path == PATHS[0] else pool.submit(after_the_first, path) for path in asked}
     pool.shutdown(cancel_futures=True)
 

@@ -61,7 +61,7 @@ def measure(lab):
 def factor(slow, fast):
     """Two curves, (images (n,), accuracies (n,)) each -> how many times the images of the fast one the slow one needs
     for the accuracy at which the worse of them ends, or for TARGET if that is more, on lines over the logarithm of the
-    images; and whether it is only known to be more, as the slow one never gets there. nan where the fast one doesn't."""
+    images; and whether it is only known to be more, as the slow one never gets there. nan if the fast one doesn't."""
     target = max(TARGET, min(slow[1][-1], fast[1][-1]))
     needed, base = examples_to_match(*slow, target), examples_to_match(*fast, target)
     if math.isinf(base):
