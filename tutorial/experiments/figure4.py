@@ -32,14 +32,17 @@ def by_way(lab, name, config, seed, model, tokenizer, tasks):
 
 def over_sizes(lab):
     """-> a row for each model of sizes.py and each task, of the first seed."""
+    def of(name):
+        model, tokenizer = sizes.clip(lab, seed, name)
+        return by_way(lab, name, sizes.MODELS[name], seed, model, tokenizer, sizes.some_tasks(lab))
+
     seed = lab.seeds[0]
-    return [row for name in sizes.some_models(lab) for row in lab.remember(["sizes", seed, name], lambda: by_way(
-        lab, name, sizes.MODELS[name], seed, *sizes.clip(lab, seed, name), sizes.some_tasks(lab)))]
+    return [row for name in sizes.some_models(lab)
+            for row in lab.remember(["sizes", sizes.STEPS, seed, name], lambda: of(name))]
 
 
 def measure(lab):
-    """-> a row for each task and seed of train_tiny.py's model, then those of the models of other sizes, which are
-    trained on fewer pairs."""
+    """-> a row for each task and seed of train_tiny.py's model, then those of the models of other sizes."""
     name = "tiny-RN"
     return [row for seed in lab.seeds for row in by_way(lab, name, CONFIGS[name], seed, *lab.clip(seed), TASKS)
             ] + over_sizes(lab)
@@ -59,7 +62,7 @@ def draw_sizes(axis, rows):
     low, high = interval(np.mean, gains)
     axis.axhline(100 * np.mean([row["chance"] for row in rows]), linestyle=":", color="black", label="chance")
     axis.set(xscale="log", xlabel="million operations per image (a multiply-add is two)", ylabel="mean of tasks (%)",
-             title=f"shorter training, one seed; hollow: vision transformers\n"
+             title=f"one seed; hollow: vision transformers\n"
                    f"ResNets: {gains.mean():+.1f} points, 95 % over tasks {low:+.1f} to {high:+.1f}")
     axis.title.set_fontsize(10)
     axis.legend(fontsize=8)

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 import zeroshot
 from common import BLUE, GREY, ORANGE, interval, splits
 from figure4 import over_sizes
-from sizes import clip, resnet, some_models, some_tasks
+from sizes import STEPS, clip, resnet, some_models, some_tasks
 from tasks import TASKS
 
 # Figure 10 has an average over twelve datasets of other people's choice; these twelve are of all groups that have
@@ -24,7 +24,7 @@ def probes(lab, seed, name):
             values[task] = TASKS[task].metric(features.double() @ W + b, labels)
         return values
 
-    return lab.remember(["probes over sizes", seed, name], measure)
+    return lab.remember(["probes over sizes", STEPS, seed, name], measure)
 
 
 def measure(lab):
@@ -60,8 +60,9 @@ def draw(rows):
             axis.errorbar(x, y.mean(1), bars, fmt=marker, color=colour, capsize=3, elinewidth=0.8, label=name,
                           linestyle="-" if axis is right else "none")
             names = dict.fromkeys(row["model"] for row in rows if resnet(row["model"]) == kind)
-            for at, model in zip(zip(x, y.mean(1)), names):
-                axis.annotate(model, at, xytext=(5, 3), textcoords="offset points", fontsize=7)
+            for i, (at, model) in enumerate(zip(zip(x, y.mean(1)), names)):  # by turns to the right and to the left
+                axis.annotate(model, at, xytext=(-5, -9) if i % 2 else (5, 3), textcoords="offset points", fontsize=7,
+                              ha="right" if i % 2 else "left")
     x, accuracy = table(rows, "zero-shot", True)
     steep, (low, high) = slope(x, 100 - accuracy), interval(lambda *e: slope(x, e), *(100 - accuracy))
     middle = np.exp(np.log(100 - accuracy.mean(1)).mean() + steep * (np.log(x) - np.log(x).mean()))
@@ -73,7 +74,8 @@ def draw(rows):
         axis.axhline(100 - chance if axis is left else chance, color=GREY, linestyle=":", label="chance")
         axis.set(xscale="log", xlabel="million operations per image (a multiply-add is two)",
                  title=f"mean of {tasks} tasks, one seed; bars: 95 % over tasks")
-        axis.legend(fontsize=8)
+        axis.margins(x=0.2)  # for the last name
+        axis.legend(fontsize=8, loc="upper right" if axis is left else "upper left")
     left.set(yscale="log", ylabel="zero-shot error (%)", ylim=(None, 100))
     left.yaxis.set_major_formatter("{x:.0f}")
     left.yaxis.set_minor_formatter("{x:.0f}")
