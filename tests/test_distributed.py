@@ -162,6 +162,7 @@ def test_the_first_of_two_processes_speaks_and_writes(tmp_path):
     load(tmp_path / "clip.pt")
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_other_with_one_line(tmp_path, monkeypatch):
     """Instead of leaving it to wait for ever; the last state is kept, and one process can go on with it."""
     (_, errors, status), (*_, killed) = in_two(tmp_path, "--steps", "9", "--batch-size", "4", dies=True)

@@ -178,11 +178,6 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, kil
 LAST = STEPS // EVERY  # the number of lines in the log and of states written
 
 
-def test_a_run_killed_in_a_write_goes_on(tmp_path):
-    """In the midst of a state, and in the last line of the log."""
-    forked(tmp_path, "kill_in_writing", "write:700", f"write_text:{LAST}")
-
-
 @pytest.mark.slow
 def test_a_run_killed_in_any_write_goes_on(tmp_path):
     """At each tenth part of what it writes; before flushes and renamings, of clip.pt too; in the log; at the end."""
