@@ -169,7 +169,7 @@ def forked(tmp_path, job, *arguments):
     return process.stdout
 
 
-@pytest.mark.parametrize("kills, name", [(5, "tiny-RN"), pytest.param(60, "tiny-ViT", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills, name", [(5, "tiny-RN"), pytest.param(30, "tiny-ViT", marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, kills, name):
     """Whatever it was doing: reading, drawing, computing, writing; more than once in each run."""
     assert f"{kills} kills" in forked(tmp_path, "kill_at_random", kills, 1, name)
@@ -180,10 +180,10 @@ LAST = STEPS // EVERY  # the number of lines in the log and of states written
 
 @pytest.mark.slow
 def test_a_run_killed_in_any_write_goes_on(tmp_path):
-    """At each tenth part of what it writes; before flushes and renamings, of clip.pt too; in the log; at the end."""
+    """At each fifth part of what it writes; before flushes and renamings, of clip.pt too; in the log; at the end."""
     calls = ["fsync:1", "fsync:4", f"fsync:{LAST + 1}", "replace:1", "replace:2", "replace:3", f"replace:{LAST + 1}",
              "write_text:1", "write_text:4", f"write_text:{LAST + 1}", "savefig:1", "savefig:2", "write:1"]
-    forked(tmp_path, "kill_in_writing", *calls, *(f"write:{n}" for n in range(9, 1400, 150)))
+    forked(tmp_path, "kill_in_writing", *calls, *(f"write:{n}" for n in range(9, 1400, 280)))
 
 
 # ---- The command line as it is ---------------------------------------------------------------------------------------
