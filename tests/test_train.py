@@ -510,7 +510,7 @@ def test_world_is_drawn_at_the_resolution_of_the_model(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_default_training_learns(tmp_path):
-    """A third of the default run: far above chance on pairs never seen, names included. It takes all cores there are."""
+    """A third of the default run, on all cores: far above chance on pairs never seen, names included."""
     threads = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count())
     assert main(["--out", str(tmp_path), "--steps", "700"]) == 0

@@ -21,6 +21,7 @@ from train_tiny import COLOURS, OBJECTS, TEXT_LR, World, article, learning_rate,
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"  # Okabe and Ito's, told apart by all eyes
 SHOTS = [1, 2, 4, 8, 16]
+CLEAR = 1.25  # zero-shot of more than so many times chance counts as well above it
 
 
 @dataclass

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import figure6
-from common import BLUE, SHOTS, examples_to_match, interval, mean_over_seeds
+from common import BLUE, CLEAR, SHOTS, examples_to_match, interval, mean_over_seeds
 from tasks import TASKS
 
 
@@ -24,7 +24,7 @@ def measure(lab):
 
 def draw(rows):
     """Sorted bars, mean and median over the tasks where zero-shot is better than chance."""
-    rows = [row for row in rows if row["zero-shot"] > 1.25 * row["chance"]] or rows
+    rows = [row for row in rows if row["zero-shot"] > CLEAR * row["chance"]] or rows
     values = np.array([row["examples per class"] for row in rows])
     figure = Figure(figsize=(8, 0.26 * len(rows) + 1.6), layout="constrained")
     axis, finite = figure.subplots(), values[np.isfinite(values)]

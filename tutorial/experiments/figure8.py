@@ -2,7 +2,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from common import BLUE, GREY, interval, mean_over_seeds, scores_on_task
+from common import BLUE, CLEAR, GREY, interval, mean_over_seeds, scores_on_task
 from tasks import TASKS
 
 
@@ -45,7 +45,7 @@ def draw(rows):
     figure = Figure(figsize=(8, 8), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 100], [0, 100], "k--", linewidth=1, label="zero-shot = probe")
-    above = y > 125 * np.array(list(mean_over_seeds(rows, "chance").values()))
+    above = y > 100 * CLEAR * np.array(list(mean_over_seeds(rows, "chance").values()))
     axis.scatter(x, y, color=np.where(above, BLUE, GREY), s=24, zorder=3)
     axis.scatter([], [], color=BLUE, label=f"r = {correlation(x[above], y[above]):.2f} over these {above.sum()}")
     axis.scatter([], [], color=GREY, label="zero-shot not well above chance")

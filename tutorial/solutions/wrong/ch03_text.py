@@ -251,7 +251,7 @@ def residual_block__one_norm(x, weights, heads, mask=None):
 
 def residual_block__over_tokens(x, weights, heads, mask=None):
     """not over all tokens"""
-    norm, attend, perceptron = parts(weights, heads, mask)
+    _, attend, perceptron = parts(weights, heads, mask)
     norm = lambda y, name: F.layer_norm(y, y.shape[1:]) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
     x = x + attend(norm(x, "ln_1"))
     return x + perceptron(norm(x, "ln_2"))
@@ -262,7 +262,7 @@ def residual_block__n_minus_one(x, weights, heads, mask=None):
     _, attend, perceptron = parts(weights, heads, mask)
 
     def norm(y, name):
-        y = (y - y.mean(-1, keepdim=True)) / (y.std(-1, keepdim=True) ** 2 + 1e-5).sqrt()
+        y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, keepdim=True) + 1e-5).sqrt()
         return y * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     x = x + attend(norm(x, "ln_1"))
