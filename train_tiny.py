@@ -5,9 +5,11 @@
     python train_tiny.py --demo               the trained model on freshly drawn scenes
     python train_tiny.py --resume             go on after Ctrl-C
     python train_tiny.py --data DIR --out runs/mine              your own images with captions
-    python train_tiny.py --data DIR --out runs/mine --captions-from-names     ... or only telling file names
+    python train_tiny.py --data DIR --out runs/mine --captions-from-names     ... whose file names describe them
 
-Letters in shape comments: B batch, n images or scenes, R resolution, E joint embedding.
+@REACHES@
+
+Letters in shape comments: B batch, T tokens, n images or scenes, R resolution, E joint embedding.
 """
 import argparse
 import dataclasses
@@ -15,6 +17,7 @@ import json
 import math
 import os
 import sys
+import textwrap
 import time
 import zipfile
 import zlib
@@ -23,30 +26,175 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 import zeroshot
-from clip_minimal import (CLIP, CONFIGS, CLIPConfig, Tokenizer, contrastive_loss, load, normalize, save, write)
+from clip_minimal import CLIP, CONFIGS, CLIPConfig, OtherLayout, Tokenizer, contrastive_loss, load, normalize, save, write
+
+# ---- Training (Sections 2.3 and 2.5) -------------------------------------------------------------
+
+TEXT_LR = 0.2  # the text encoder's learning rate, as a share of the image encoder's
+EVERY = 50  # steps between two lines of the log, and between two states that --resume can go on from
+
+
+def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR):
+    """Adam with decoupled weight decay, on all weights that are not gains, biases or the scale (Section 2.5).
+
+    The text encoder's learning rate is a fifth of the image encoder's. At the full rate its features
+    change faster than an untrained image encoder can follow, and little is learned: of 100 names none
+    in 250 steps, where a tenth of the rate gave 44 %. (Both with captions of names alone, see World.batch.)
+    """
+    groups = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue  # frozen
+        # gains, biases and the scale have one axis or none; matrices and kernels have more
+        decay = weight_decay if parameter.ndim >= 2 else 0.0
+        at_full_rate = name.startswith("visual.") or name == "logit_scale"
+        factor = 1.0 if at_full_rate else text_lr
+        groups.setdefault((decay, factor), []).append(parameter)
+    param_groups = []
+    for (decay, factor), parameters in groups.items():
+        param_groups.append({"params": parameters, "weight_decay": decay, "factor": factor})
+    # betas and eps are those of the vision transformers in Table 18, for both kinds of image encoder
+    return torch.optim.AdamW(param_groups, lr=lr, betas=(0.9, 0.98), eps=1e-6, fused=True)
+
+
+def learning_rate(step, steps, peak, warmup):
+    """The rate rises linearly for `warmup` steps, then falls to zero along half a cosine."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)  # from 0 to 1
+    return peak * (1 + math.cos(math.pi * progress)) / 2
+
+
+def training_step(model, optimizer, images, tokens, bfloat16=False):
+    """Images (B, 3, R, R) and the token ids of their captions (B, T) -> the loss, after one update of the weights."""
+    averages = [x.clone() for x in model.buffers()]  # of the batch norms, which each batch moves
+    # both encoders; the loss is computed in float32 even where they run in bfloat16
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+        image_features = model.encode_image(images)  # (B, E)
+        text_features = model.encode_text(tokens)  # (B, E)
+    image_features = image_features.to(model.logit_scale.dtype)
+    text_features = text_features.to(model.logit_scale.dtype)
+    # every image against every text
+    loss = contrastive_loss(image_features, text_features, model.logit_scale)
+    # one step down the gradient; without a finite loss there is none to follow
+    optimizer.zero_grad()
+    if loss.isfinite():
+        loss.backward()
+        optimizer.step()
+    else:
+        for x, before in zip(model.buffers(), averages):
+            x.copy_(before)
+    # Logits are never scaled by more than 100: found necessary for stability (Section 2.5).
+    # logit_scale is the logarithm of the scale.
+    model.logit_scale.data.clamp_(max=math.log(100))
+    return loss.detach()
+
+
+def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_decay=0.1, warmup=50,
+          text_lr=TEXT_LR, bfloat16=False, every=EVERY, state=None, keep=None, step_function=training_step):
+    """Train the model on data.batch(step, n) -> history, a list of dicts, one for each line of the log.
+
+    Every `every` steps keep(state) is called. A run that is given such a state goes on from there and
+    ends with exactly the same weights, as a batch depends on the seed and the step alone. ValueError
+    from contrastive_loss for a batch of one pair, and where no loss is finite any more.
+    """
+    optimizer = make_optimizer(model, lr, weight_decay, text_lr)
+    first = 0
+    history = []
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+        history = state["history"]
+    losses = []  # since the last line of the log
+    started = clock = time.time()
+    for step in range(first, steps):
+        # the learning rate of this step
+        rate = learning_rate(step, steps, lr, warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        # a batch of pairs; captions are padded to the longest of them
+        images, captions = data.batch(step, batch_size)
+        tokens = tokenizer(captions, model.config.context_length, truncate=True, pad=False)
+        tokens = tokens.to(images.device)
+        # two encoders, loss, update
+        model.train()
+        image_encoder_is_frozen = not model.visual.conv1.weight.requires_grad  # see `freeze`
+        if image_encoder_is_frozen:
+            model.visual.eval()  # so that its batch norms stay as they are, too
+        losses.append(step_function(model, optimizer, images, tokens, bfloat16))
+        done = step + 1
+        if done % every != 0 and done != steps:
+            continue
+        # a line of the log
+        losses = torch.stack(losses)
+        finite = losses[losses.isfinite()]
+        if len(finite) == 0:
+            raise ValueError(f"no finite loss in steps {done - len(losses) + 1} to {done}; try a lower --lr")
+        row = {
+            "step": done,
+            "loss": finite.mean().item(),
+            "scale": model.logit_scale.exp().item(),
+            "lr": rate,
+            "skipped": len(losses) - len(finite),
+            "images_per_second": len(losses) * batch_size / (time.time() - clock),
+        }
+        seconds_left = (time.time() - started) / (done - first) * (steps - done)
+        print_row(row, steps, batch_size, seconds_left)
+        # now and then: how good is it, on pairs that it does not train on?
+        if done % (5 * every) == 0 or done == steps:
+            model.eval()
+            results = data.evaluate(model, tokenizer, 300)
+            row["accuracy"] = {name: value for name, (value, _) in results.items()}
+        history.append(row)
+        if keep is not None:
+            keep({"step": done, "history": history, "model": model.state_dict(), "optimizer": optimizer.state_dict()})
+        losses = []
+        clock = time.time()
+    model.eval()
+    return history
+
+
+def print_row(row, steps, batch_size, seconds_left):
+    """A line of the log. Beside the loss stands that of a model that only guesses, ln(batch size)."""
+    minutes, seconds = divmod(round(seconds_left), 60)
+    line = (f"step {row['step']:5d}/{steps}  loss {row['loss']:.3f} (a guess: {math.log(batch_size):.3f})"
+            f"  scale {row['scale']:5.1f}  lr {row['lr']:.1e}  {row['images_per_second']:5.0f} images/s"
+            f"  {minutes}:{seconds:02} left")
+    if row["skipped"]:
+        line += f"  {row['skipped']} steps skipped"
+    print(line, flush=True)
+
+
+# ---- The pictogram world: scenes of coloured pictograms, each with a caption ---------------------
 
 FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
-
-# ---- The pictogram world: scenes of coloured pictograms, each with a caption -----------------------------------------
-
-OBJECTS = dict(entry.strip().rsplit(maxsplit=1) for entry in """
-    sun ☀, cloud ☁, umbrella ☂, snowman ☃, comet ☄, star ★, moon ☾, snowflake ❄, lightning bolt ⚡, starburst ✺, cat 🐱,
-    mouse 🐭, cow 🐮, monkey 🐵, shamrock ☘, tulip ⚘, daisy ✿, ivy leaf ❦, happy face ☺, sad face ☹, angel 😇, devil 😈,
-    sleeping face 😴, masked face 😷, crying face 😭, skull ☠, pointing hand ☛, victory hand ✌, writing hand ✍, house ⌂,
-    keyboard ⌨, telephone ☎, teacup ☕, wheelchair ♿, die ⚄, flag ⚑, anchor ⚓, balance ⚖, alembic ⚗, gear ⚙, coffin ⚰,
-    vase ⚱, pair of scissors ✂, film reel ✇, airplane ✈, envelope ✉, pencil ✎, fountain pen ✒, ship's wheel ☸,
-    hot spring ♨, trident ♆, bow tie ⧓, chess king ♚, chess queen ♛, chess rook ♜, chess bishop ♝, chess knight ♞,
-    chess pawn ♟, spade ♠, club ♣, heart ♥, diamond ♦, radiation sign ☢, biohazard sign ☣, warning sign ⚠,
-    peace sign ☮, recycling sign ♻, female sign ♀, male sign ♂, infinity sign ∞, ankh ☥, yin yang ☯, crescent ☪,
-    star of David ✡, Maltese cross ✠, cross ✝, fleur-de-lis ⚜, atom ⚛, check mark ✔, cross mark ✘, plus sign ✚,
-    asterisk ✱, arrow ➜, question mark ?, exclamation mark !, ampersand &, dollar sign $, percent sign %, at sign @,
-    eighth note ♪, pair of notes ♫, sharp sign ♯, flat sign ♭, square ■, triangle ▲, circle ●, pentagon ⬟,
-    parallelogram ▰, target ◎, grid ▦""".split(","))  # 100 names and the characters of the font that show them
+OBJECTS = {  # 100 names, and the characters of the font that show them
+    "sun": "☀", "cloud": "☁", "umbrella": "☂", "snowman": "☃", "comet": "☄", "star": "★", "moon": "☾",
+    "snowflake": "❄", "lightning bolt": "⚡", "starburst": "✺", "cat": "🐱", "mouse": "🐭", "cow": "🐮",
+    "monkey": "🐵", "shamrock": "☘", "tulip": "⚘", "daisy": "✿", "ivy leaf": "❦", "happy face": "☺",
+    "sad face": "☹", "angel": "😇", "devil": "😈", "sleeping face": "😴", "masked face": "😷",
+    "crying face": "😭", "skull": "☠", "pointing hand": "☛", "victory hand": "✌", "writing hand": "✍",
+    "house": "⌂", "keyboard": "⌨", "telephone": "☎", "teacup": "☕", "wheelchair": "♿", "die": "⚄",
+    "flag": "⚑", "anchor": "⚓", "balance": "⚖", "alembic": "⚗", "gear": "⚙", "coffin": "⚰", "vase": "⚱",
+    "pair of scissors": "✂", "film reel": "✇", "airplane": "✈", "envelope": "✉", "pencil": "✎",
+    "fountain pen": "✒", "ship's wheel": "☸", "hot spring": "♨", "trident": "♆", "bow tie": "⧓",
+    "chess king": "♚", "chess queen": "♛", "chess rook": "♜", "chess bishop": "♝", "chess knight": "♞",
+    "chess pawn": "♟", "spade": "♠", "club": "♣", "heart": "♥", "diamond": "♦", "radiation sign": "☢",
+    "biohazard sign": "☣", "warning sign": "⚠", "peace sign": "☮", "recycling sign": "♻",
+    "female sign": "♀", "male sign": "♂", "infinity sign": "∞", "ankh": "☥", "yin yang": "☯",
+    "crescent": "☪", "star of David": "✡", "Maltese cross": "✠", "cross": "✝", "fleur-de-lis": "⚜",
+    "atom": "⚛", "check mark": "✔", "cross mark": "✘", "plus sign": "✚", "asterisk": "✱", "arrow": "➜",
+    "question mark": "?", "exclamation mark": "!", "ampersand": "&", "dollar sign": "$",
+    "percent sign": "%", "at sign": "@", "eighth note": "♪", "pair of notes": "♫", "sharp sign": "♯",
+    "flat sign": "♭", "square": "■", "triangle": "▲", "circle": "●", "pentagon": "⬟",
+    "parallelogram": "▰", "target": "◎", "grid": "▦",
+}
 PLURALS = {"snowman": "snowmen", "mouse": "mice", "daisy": "daisies", "die": "dice", "ivy leaf": "ivy leaves",
            "fleur-de-lis": "fleurs-de-lis", "star of David": "stars of David",
            "pair of scissors": "pairs of scissors", "pair of notes": "pairs of notes"}
@@ -57,399 +205,470 @@ BACKGROUNDS = {  # the colours of the upper and of the lower edge
     "on paper": ((245, 242, 235), (228, 222, 210)), "at night": ((15, 20, 55), (40, 45, 95)),
     "on the grass": ((120, 190, 90), (70, 140, 50)), "on the beach": ((240, 220, 165), (215, 185, 125)),
     "in the sky": ((95, 170, 240), (190, 225, 250)), "at sunset": ((105, 55, 110), (245, 150, 90)),
-    "under water": ((60, 175, 200), (15, 75, 130)), "on a wall": ((185, 110, 90), (150, 80, 65))}
-SIZES = {"small": (15, 19), "": (22, 28), "large": (32, 42)}  # in pixels of 48; the middle one goes without saying
+    "under water": ((60, 175, 200), (15, 75, 130)), "on a wall": ((185, 110, 90), (150, 80, 65)),
+}
+SIZES = {"small": (15, 19), "": (22, 28), "large": (32, 42)}  # in 48ths of the image; the middle one is not named
 COUNTS = ["one", "two", "three", "four"]
-PLACES = ["in the top left corner", "at the top", "in the top right corner", "on the left", "in the middle",
-          "on the right", "in the bottom left corner", "at the bottom", "in the bottom right corner"]
+PLACES = ["in the top left corner", "at the top", "in the top right corner",
+          "on the left", "in the middle", "on the right",
+          "in the bottom left corner", "at the bottom", "in the bottom right corner"]
 RELATIONS = {"to the left of": (-1, 0), "to the right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 KINDS = {"single": 6 / 13, "placed": 2 / 13, "counted": 3 / 13, "related": 2 / 13}  # of scenes, and how often drawn
+SINGLE, PLACED, COUNTED, RELATED = range(4)  # their numbers
+BEGINNINGS = ["a picture of ", "a drawing of "] + 8 * [""]  # of a caption, all equally likely
 MENTIONS = {"size": 0.25, "colour": 0.9, "background": 0.45}  # how often a caption names what could be named
-EVERYTHING, NAMES_ONLY = {"size": 0.25, "colour": 1, "background": 1}, {"size": 0, "colour": 0, "background": 0}
+EVERYTHING = {"size": 0.25, "colour": 1, "background": 1}  # what tells scenes apart; sizes hardly do
+NAMES_ONLY = {"size": 0, "colour": 0, "background": 0}
+TRAINING, EVALUATION, TEXTS = range(3)  # each draws random numbers of its own, see World.rng
 
 
 def article(phrase):
     """"umbrella" -> "an umbrella"."""
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+    if phrase[0] in "aeiou":
+        return f"an {phrase}"
+    return f"a {phrase}"
+
+
+def plural(name):
+    """"cross" -> "crosses"."""
+    if name in PLURALS:
+        return PLURALS[name]
+    if name.endswith(("s", "x", "ch")):
+        return name + "es"
+    return name + "s"
 
 
 def counted(count, name):
     """2, "cross" -> "two crosses"."""
-    plural = PLURALS.get(name) or name + ("es" if name.endswith(("s", "x", "ch")) else "s")
-    return f"{COUNTS[count - 1]} {name if count == 1 else plural}"
+    if count == 1:
+        return f"one {name}"
+    return f"{COUNTS[count - 1]} {plural(name)}"
 
 
 def render(glyphs, size=32, font=FONT):
-    """Characters -> masks (n, size, size) from 0 to 1, each glyph as large as fits, a little bolder than printed."""
-    font, masks = ImageFont.truetype(open(font, "rb"), 8 * size), []
+    """n characters -> masks (n, size, size) from 0 to 1, each glyph as large as fits and a little bolder than printed."""
+    with open(font, "rb") as file:
+        font = ImageFont.truetype(file, 8 * size)
+    masks = []
     for glyph in glyphs:
         left, top, right, bottom = font.getbbox(glyph, stroke_width=4)
         side = max(right - left, bottom - top)
+        corner = (side - right - left) / 2, (side - bottom - top) / 2  # the glyph's middle in the middle
         mask = Image.new("L", (side, side))
-        corner = (side - right - left) / 2, (side - bottom - top) / 2
         ImageDraw.Draw(mask).text(corner, glyph, fill=255, font=font, stroke_width=4)
-        masks.append(np.asarray(mask.resize((size - 2, size - 2), Image.Resampling.BOX)))
-    return F.pad(torch.from_numpy(np.stack(masks)) / 255, (1, 1, 1, 1))  # (n, size, size)
+        mask = mask.resize((size - 2, size - 2), Image.Resampling.BOX)
+        masks.append(np.asarray(mask))
+    masks = torch.from_numpy(np.stack(masks)) / 255
+    return F.pad(masks, (1, 1, 1, 1))  # a rim of one cell around each
 
 
 class World:
-    """Scenes of one to four pictograms and their captions, drawn on the device; the same for the same (seed, step).
+    """Scenes of one to four pictograms and their captions, drawn on the device; the same for the same seed and step.
 
-    A twelfth of the colour x object pairs, one colour for each object, is held out: no training image shows it and no
-    training caption says it. Zero-shot accuracy is measured on them alone."""
+    A twelfth of the pairs of colour and object is held out, one colour for each object, the same with
+    every seed: no training image shows it and no training caption says it. Zero-shot accuracy is
+    measured on them alone.
+    """
 
     def __init__(self, seed=0, device="cpu", resolution=48):
-        self.seed, self.device, self.resolution = seed, device, resolution
-        self.names_until = 1300  # until this step every third batch names objects and says nothing else, see `batch`
+        self.seed = seed
+        self.device = device
+        self.resolution = resolution
+        self.names_until = 1300  # until this step every third batch has captions of names alone, see `batch`
         self.masks = render(OBJECTS.values()).to(device)  # (objects, 32, 32)
         self.colours = torch.tensor(list(COLOURS.values()), device=device) / 255  # (12, 3)
         self.backgrounds = torch.tensor(list(BACKGROUNDS.values()), device=device) / 255  # (8, 2, 3)
-        objects = np.arange(len(OBJECTS))
-        self.held_out = np.arange(12) == (5 * objects[:, None]) % 12  # (objects, 12)
-        # A colour shows on a background whose whole gradient is far from it, weighted as the eye does.
-        edges = np.array(list(BACKGROUNDS.values()), float)[:, :, None]  # (8, 2, 1, 3)
-        gradient = edges[:, 0] + (edges[:, 1] - edges[:, 0]) * np.linspace(0, 1, 5)[:, None]  # (8, 5, 3)
-        difference = np.array(list(COLOURS.values()))[:, None, None] - gradient  # (12, 8, 5, 3)
-        self.shows = ((difference ** 2 @ [0.3, 0.5, 0.2]) ** 0.5).min(-1) > 65  # (12, 8)
+        objects = np.arange(len(OBJECTS))[:, None]
+        self.held_out = np.arange(12) == (5 * objects) % 12  # (objects, 12), every colour 8 or 9 times
+        self.shows = colours_that_show()  # (12, 8)
 
     def rng(self, split, step=0):
-        """Random numbers for one step of a split: 0 training, 1 evaluation, 2 the tokenizer's texts, 3 the demo."""
+        """Random numbers for a split, TRAINING, EVALUATION or TEXTS, and a step, or any number that keeps draws apart."""
         return np.random.default_rng((self.seed, split, step))
 
+    def batch(self, step, n):
+        """The n training pairs of a step -> normalised images (n, 3, R, R) on the device, n captions.
+
+        The model learns only what helps to tell the pairs of a batch apart. If colours and
+        backgrounds suffice for that, it learns the hundred names slowly; if all captions are names
+        alone, it hardly learns colours. So every third batch has names alone, until `names_until`.
+        """
+        rng = self.rng(TRAINING, step)
+        if step % 3 == 0 and step < self.names_until:
+            scenes = self.scenes(rng, n, "single")
+            captions = self.captions(scenes, rng, NAMES_ONLY)
+        else:
+            scenes = self.scenes(rng, n)
+            captions = self.captions(scenes, rng)
+        return normalize(self.draw(scenes)), captions
+
+    def texts(self):
+        """10,000 captions for the tokenizer to learn from."""
+        scenes = self.scenes(self.rng(TEXTS), 10_000)
+        return self.captions(scenes, self.rng(TEXTS, 1))
+
+    def examples(self, n, kind=None):
+        """Held-out pairs to look at -> normalised images (n, 3, R, R), n captions that tell everything."""
+        scenes = self.scenes(self.rng(EVALUATION, 6), n, kind, held_out=True)
+        captions = self.captions(scenes, self.rng(EVALUATION, 7), EVERYTHING)
+        return normalize(self.draw(scenes)), captions
+
     def scenes(self, rng, n, kind=None, held_out=False):
-        """What n scenes show, as arrays: kind, background, size, place, relation, count (n,), object, colour (n, 4),
-        shade (n, 4, 3), and where, in 48ths of the image: centre (n, 4, 2), side (n, 4). A scene draws `count` of its
-        four sprites. Kinds, places and all the rest are numbered in the order of the tables above."""
-        def pick(possible):  # one of the True entries of each row: the largest of random numbers that stand there
-            return (rng.random(possible.shape) * possible).argmax(-1)
+        """What n scenes show -> a dict of arrays. A scene shows the first `count` of its four sprites.
 
-        kind = np.full(n, list(KINDS).index(kind)) if kind else rng.choice(4, n, p=list(KINDS.values()))
-        size, place, relation = rng.integers(3, size=n), rng.integers(9, size=n), rng.integers(4, size=n)
-        count = np.choose(kind, [1, 1, rng.integers(1, 5, n), 2])
-        obj = rng.integers(len(OBJECTS), size=(n, 4))
-        obj[:, 1] = (obj[:, 0] + rng.integers(1, len(OBJECTS), n)) % len(OBJECTS)  # two related ones are different
-        allowed = (self.held_out if held_out else ~self.held_out)[obj]  # (n, 4, 12)
-        background = pick((allowed[:, :2] @ self.shows).all(1))  # on it both have a colour that shows
-        colour = pick(allowed & self.shows.T[background][:, None])  # (n, 4)
-        obj[kind == 2], colour[kind == 2] = obj[kind == 2, :1], colour[kind == 2, :1]  # counted ones are alike
+        kind, background, size, place, relation, count   (n,), numbers in the order of the tables above
+        object, colour                                   (n, 4), likewise, of each sprite
+        centre, side                                     (n, 4, 2) and (n, 4), in 48ths of the image
+        shade                                            (n, 4, 3), what is added to the colour
 
-        # A single object has one of three sizes; placed, counted and related ones have one each.
-        low, high = np.array([*SIZES.values(), (13, 16), (15, 21), (16, 20)]).T[:, np.where(kind == 0, size, kind + 2)]
-        side = np.repeat((low + (high - low) * rng.random(n))[:, None], 4, 1)  # (n, 4)
-        u, half = rng.uniform(-1, 1, (n, 4, 2)), side[:, :, None] * 16 / 30  # (n, 4, 2), (n, 4, 1), soft edge included
-        third = np.stack([place % 3, place // 3], -1)[:, None] - 1  # (n, 1, 2)
-        quarter = rng.random((n, 4)).argsort(-1)  # (n, 4), a permutation in each scene
-        quarter = np.stack([quarter % 2, quarter // 2], -1) - 0.5  # (n, 4, 2)
-        ahead = np.array(list(RELATIONS.values()))[relation][:, None] * [[1], [-1], [0], [0]]  # (n, 4, 2)
-        offset = np.choose(kind[:, None, None], [u * (23 - half), 14 * third + u / 2, 24 * quarter + u * (11 - half),
-                                                 12 * ahead + u * np.where(ahead[:, :1], 0.3, 6)])  # (n, 4, 2)
+        `kind` is the name of the only kind of scene wanted. With held_out=True all pairs of colour and
+        object are held-out ones, otherwise none.
+        """
+        # what a scene is, and what is in it
+        if kind is None:
+            kind = rng.choice(4, n, p=list(KINDS.values()))
+        else:
+            kind = np.full(n, list(KINDS).index(kind))
+        size = rng.integers(3, size=n)
+        place = rng.integers(9, size=n)
+        relation = rng.integers(4, size=n)
+        count = rng.integers(1, 5, n)
+        count[kind == SINGLE] = 1
+        count[kind == PLACED] = 1
+        count[kind == RELATED] = 2
+        objects = rng.integers(len(OBJECTS), size=(n, 4))
+        other = rng.integers(1, len(OBJECTS), n)
+        objects[:, 1] = (objects[:, 0] + other) % len(OBJECTS)  # two that are related are different
+
+        # a background on which the first two objects each have an allowed colour that shows; there is
+        # always one. (The third and fourth are drawn in counted scenes alone, where all are alike.)
+        allowed = self.held_out[objects] if held_out else ~self.held_out[objects]  # (n, 4, 12)
+        with_colour = allowed[:, :2] @ self.shows  # (n, 2, 8): has the object an allowed colour that shows there?
+        background = choose(rng, with_colour.all(axis=1))  # (n,)
+        # for each object one of those colours
+        showing = self.shows.T[background][:, None]  # (n, 1, 12)
+        colour = choose(rng, allowed & showing)  # (n, 4)
+        alike = kind == COUNTED
+        objects[alike] = objects[alike, :1]
+        colour[alike] = colour[alike, :1]
+
+        # how large: three ranges for single objects, then one each for placed, counted and related ones
+        ranges = np.array([*SIZES.values(), (13, 16), (15, 21), (16, 20)])  # in 48ths of the image
+        which = np.where(kind == SINGLE, size, kind + 2)  # the row of that table
+        low, high = ranges[which].T  # (n,) each
+        side = low + (high - low) * rng.random(n)  # (n,)
+
+        # where: offsets from the middle of the image, to the right and down
+        half = side[:, None, None] * 16 / 30  # (n, 1, 1), half a mask, of whose 32 cells a glyph fills 30
+        random = rng.uniform(-1, 1, (n, 4, 2))
+        quarters = rng.random((n, 4)).argsort(axis=1)  # (n, 4), the quarters of the image in random order
+        # a single object stands anywhere, one 48th from the edge at least
+        offset = random * (23 - half)
+        # a placed one stands near the middle of its third, to the right and down
+        third = np.stack([place % 3, place // 3], axis=1)[:, None] - 1  # (n, 1, 2): -1, 0 or 1
+        chosen = kind == PLACED
+        offset[chosen] = (14 * third + random / 2)[chosen]
+        # counted ones stand each in a quarter of its own
+        quarter = np.stack([quarters % 2, quarters // 2], axis=2) - 0.5  # (n, 4, 2): -0.5 or 0.5
+        chosen = kind == COUNTED
+        offset[chosen] = (24 * quarter + random * (11 - half))[chosen]
+        # related ones stand on opposite sides of the middle, nearly at the same distance from it; in
+        # the other direction they are up to 6 off
+        direction = np.array(list(RELATIONS.values()))[relation][:, None]  # (n, 1, 2)
+        opposite = direction * [[1], [-1], [0], [0]]  # (n, 4, 2)
+        spread = np.where(direction != 0, 0.3, 6)  # (n, 1, 2)
+        chosen = kind == RELATED
+        offset[chosen] = (12 * opposite + random * spread)[chosen]
+
         return {"kind": kind, "background": background, "size": size, "place": place, "relation": relation,
-                "count": count, "object": obj, "colour": colour, "centre": np.float32(24 + offset),
-                "side": np.float32(side), "shade": np.float32(rng.normal(0, 0.02, (n, 4, 3)))}
+                "count": count, "object": objects, "colour": colour, "centre": np.float32(24 + offset),
+                "side": np.float32(np.repeat(side[:, None], 4, axis=1)),
+                "shade": np.float32(rng.normal(0, 0.02, (n, 4, 3)))}
 
     def draw(self, scenes):
-        """-> images (n, 3, R, R) from 0 to 1: first sprites of all scenes at once, then second ones, to the fourth."""
+        """-> images (n, 3, R, R) from 0 to 1: the backgrounds, then the first sprite of every scene, up to the fourth."""
         R = self.resolution
-        pixel, cell = (torch.arange(n, device=self.device) for n in (R, 32))
-        upper, lower = self.backgrounds[torch.from_numpy(scenes["background"]).to(self.device)].unbind(1)  # (n, 3)
+        # each background goes from one colour at the upper edge to another one at the lower edge
+        edges = self.backgrounds[self.tensor(scenes["background"])]  # (n, 2, 3)
+        upper = edges[:, 0, :, None, None]  # (n, 3, 1, 1)
+        lower = edges[:, 1, :, None, None]  # (n, 3, 1, 1)
         down = torch.linspace(0, 1, R, device=self.device)[:, None]  # (R, 1)
-        image = torch.lerp(upper[:, :, None, None], lower[:, :, None, None], down).repeat(1, 1, 1, R)  # (n, 3, R, R)
+        image = torch.lerp(upper, lower, down).repeat(1, 1, 1, R)  # (n, 3, R, R)
         for sprite in range(4):
-            row = np.nonzero(scenes["count"] > sprite)[0]  # (s,) scenes that have it
-            obj, colour, centre, side, shade = (torch.from_numpy(scenes[key][row, sprite]).to(self.device)
-                                                for key in ("object", "colour", "centre", "side", "shade"))
-            row = torch.from_numpy(row).to(self.device)
-            # Where in the mask, 30 of whose 32 cells hold the glyph, each pixel lies; then bilinear interpolation,
-            # which is a matrix product for each axis: a pixel weighs the two cells next to it.
-            place = ((pixel[:, None] + 0.5) * 48 / R - centre[:, None]) * (30 / side)[:, None, None] + 15.5  # (s, R, 2)
-            across, along = (1 - (place[..., None] - cell).abs()).clamp(min=0).unbind(2)  # (s, R, 32) each
-            alpha = along @ self.masks[obj] @ across.transpose(1, 2)  # (s, R, R)
+            with_sprite = np.nonzero(scenes["count"] > sprite)[0]  # (s,), the scenes that have it
+            objects = self.tensor(scenes["object"][with_sprite, sprite])  # (s,)
+            colour = self.tensor(scenes["colour"][with_sprite, sprite])  # (s,)
+            shade = self.tensor(scenes["shade"][with_sprite, sprite])  # (s, 3)
+            centre = self.tensor(scenes["centre"][with_sprite, sprite])  # (s, 2)
+            side = self.tensor(scenes["side"][with_sprite, sprite])  # (s,)
+            # Enlarging a mask to its place is a product with one matrix for its rows and one for
+            # its columns, which say how much of each cell of the mask a pixel sees.
+            column_weights = self.weights_of_cells(centre[:, 0], side)  # (s, R, 32)
+            row_weights = self.weights_of_cells(centre[:, 1], side)  # (s, R, 32)
+            alpha = row_weights @ self.masks[objects] @ column_weights.transpose(1, 2)  # (s, R, R)
             paint = (self.colours[colour] + shade)[:, :, None, None]  # (s, 3, 1, 1)
-            image[row] = torch.lerp(image[row], paint, alpha[:, None])
+            rows = self.tensor(with_sprite)
+            image[rows] = torch.lerp(image[rows], paint, alpha[:, None])
         return image.clamp_(0, 1)
 
+    def weights_of_cells(self, centre, side):
+        """Along one axis: centres and sides of sprites (s,) -> what each pixel sees of each cell of the mask (s, R, 32).
+
+        Linear interpolation: a pixel sees the two cells next to it, the nearer one more.
+        """
+        R = self.resolution
+        pixel = (torch.arange(R, device=self.device) + 0.5) * 48 / R  # (R,), middles of pixels, in 48ths of the image
+        # the same in cells: a sprite is as wide as 30 of them, and its centre lies between cells 15 and 16
+        position = (pixel - centre[:, None]) * (30 / side)[:, None] + 15.5  # (s, R)
+        cell = torch.arange(32, device=self.device)
+        distance = (position[:, :, None] - cell).abs()  # (s, R, 32)
+        return (1 - distance).clamp(min=0)
+
+    def tensor(self, array):
+        """A numpy array -> a tensor on the device."""
+        return torch.from_numpy(array).to(self.device)
+
     def captions(self, scenes, rng, mentions=MENTIONS):
-        """A sentence for each scene, from a small grammar."""
-        lists = {key: value.tolist() for key, value in scenes.items()}
-        objects, colours, backgrounds = list(OBJECTS), list(COLOURS), list(BACKGROUNDS)
+        """A sentence for each scene, from a small grammar. `mentions` says how often size, colour, background are told."""
+        n = len(scenes["kind"])
+        chances = rng.random((n, 5)).tolist()
+        scenes = {key: array.tolist() for key, array in scenes.items()}
         captions = []
-        for i, chance in enumerate(rng.random((len(scenes["kind"]), 5)).tolist()):
-            kind, count = lists["kind"][i], lists["count"][i]
-
-            def noun(j):
-                size = list(SIZES)[lists["size"][i]] if kind == 0 and chance[0] < mentions["size"] else ""
-                colour = colours[lists["colour"][i][j]] if chance[1] < mentions["colour"] else ""
-                number, name = counted(count if kind == 2 else 1, objects[lists["object"][i][j]]).split(" ", 1)
-                phrase = " ".join(filter(None, (size, colour, name)))
-                return f"{number} {phrase}" if kind == 2 else article(phrase)
-
-            more = "", " " + PLACES[lists["place"][i]], "", f" {list(RELATIONS)[lists['relation'][i]]} {noun(1)}"
-            start = ("a picture of ", "a drawing of ", "", "", "", "", "", "", "", "")[int(10 * chance[2])]
-            caption = start + noun(0) + more[kind]
-            if chance[3] < mentions["background"]:
-                where = backgrounds[lists["background"][i]]
-                caption = f"{where}, {caption}" if chance[4] < 0.3 else f"{caption} {where}"
+        for i in range(n):
+            for_size, for_colour, for_beginning, for_background, for_order = chances[i]
+            kind = scenes["kind"][i]
+            # the words for the first sprite and for the second
+            size = ""
+            if kind == SINGLE and for_size < mentions["size"]:
+                size = list(SIZES)[scenes["size"][i]]
+            names = [list(OBJECTS)[number] for number in scenes["object"][i][:2]]
+            colours = ["", ""]
+            if for_colour < mentions["colour"]:
+                colours = [list(COLOURS)[number] for number in scenes["colour"][i][:2]]
+            # what is in the picture
+            if kind == SINGLE:
+                caption = article(join(size, colours[0], names[0]))
+            elif kind == PLACED:
+                caption = article(join(colours[0], names[0])) + " " + PLACES[scenes["place"][i]]
+            elif kind == COUNTED:
+                count = scenes["count"][i]
+                name = names[0] if count == 1 else plural(names[0])
+                caption = join(COUNTS[count - 1], colours[0], name)
+            else:
+                first = article(join(colours[0], names[0]))
+                second = article(join(colours[1], names[1]))
+                caption = join(first, list(RELATIONS)[scenes["relation"][i]], second)
+            # what stands around it
+            caption = BEGINNINGS[int(len(BEGINNINGS) * for_beginning)] + caption
+            if for_background < mentions["background"]:
+                background = list(BACKGROUNDS)[scenes["background"][i]]
+                if for_order < 0.3:
+                    caption = f"{background}, {caption}"
+                else:
+                    caption = f"{caption} {background}"
             captions.append(caption)
         return captions
 
-    def batch(self, step, n, share=slice(None)):
-        """Those of the n training pairs of a step that are in `share` -> normalised images (b, 3, R, R) on the device,
-        b captions.
-
-        The loss learns what tells the pairs of a batch apart, and no more. Where colours and backgrounds do, a hundred
-        names come slowly; where names alone do, colours hardly come: so until `names_until` they take turns."""
-        rng, names_only = self.rng(0, step), step < self.names_until and step % 3 == 0
-        scenes = self.scenes(rng, n, "single" if names_only else None)
-        captions = self.captions(scenes, rng, NAMES_ONLY if names_only else MENTIONS)
-        return normalize(self.draw({key: value[share] for key, value in scenes.items()})), captions[share]
-
-    def texts(self):
-        """Captions for the tokenizer to learn from."""
-        return self.captions(self.scenes(self.rng(2), 10_000), self.rng(2, 1))
-
-    def examples(self, n, kind=None):
-        """Held-out pairs to look at -> normalised images (n, 3, R, R), n full captions."""
-        scenes = self.scenes(self.rng(1, 6), n, kind, held_out=True)
-        return normalize(self.draw(scenes)), self.captions(scenes, self.rng(1, 7), EVERYTHING)
+    # ---- Evaluation, on held-out pairs of colour and object ----
 
     def evaluate(self, model, tokenizer, n=2000):
-        """Zero-shot accuracy and retrieval on held-out colour x object pairs -> {name: (value, chance)}."""
-        def draw(kind, step, n=n):
-            scenes = self.scenes(self.rng(1, step), n, kind, held_out=True)
-            return scenes, zeroshot.encode_images(model, normalize(self.draw(scenes)))
+        """Zero-shot accuracy and retrieval on n held-out scenes of each kind -> {name: (value, chance)}."""
+        results = {}
+        names = [article(name) for name in OBJECTS]
+        some_names = list(OBJECTS)[::4]  # enough for templates, and four times as quick
 
-        results, (scenes, features) = {}, draw("single", 0)
-        names, some = [article(name) for name in OBJECTS], list(OBJECTS)[::4]
-        for name, label, classnames, templates in (
-                ("objects", "object", names, ["{}", *(f"{{}} {where}" for where in BACKGROUNDS)]),
-                ("colours", "colour", [article(name) for name in COLOURS], [f"{{}} {name}" for name in some]),
-                ("backgrounds", "background", list(BACKGROUNDS), [f"{article(name)} {{}}" for name in some])):
+        def classified(features, labels, classnames, templates):
+            """How often the classifier made from class names and templates is right, and chance."""
             weights = zeroshot.zero_shot_classifier(model, tokenizer, classnames, templates)
-            labels = torch.from_numpy(scenes[label].reshape(n, -1)[:, 0])  # (n,)
-            results[name] = zeroshot.accuracy((features @ weights).cpu(), labels), 1 / len(classnames)
-        for split, (name, kind, label, choices) in enumerate((  # which of the choices, where the objects are told
-            ("counts", "counted", "count", lambda a, b: [counted(k, list(OBJECTS)[a]) for k in (1, 2, 3, 4)]),
-            ("places", "placed", "place", lambda a, b: [f"{names[a]} {place}" for place in PLACES]),
-            ("relations", "related", "relation", lambda a, b: [f"{names[a]} {r} {names[b]}" for r in RELATIONS])), 1):
-            scenes, features = draw(kind, split)
-            texts = [text for a, b in scenes["object"][:, :2] for text in choices(a, b)]
-            texts = zeroshot.encode_texts(model, tokenizer, texts).unflatten(0, (n, -1))  # (n, choices, E)
-            labels = torch.from_numpy(scenes[label]) - int(label == "count")  # (n,)
-            results[name] = zeroshot.accuracy((texts * features[:, None]).sum(-1).cpu(), labels), 1 / texts.shape[1]
-        scenes, features = draw(None, 4, min(n, 500))
-        captions = self.captions(scenes, self.rng(1, 5), EVERYTHING)
-        texts = zeroshot.encode_texts(model, tokenizer, captions)
-        fits = torch.tensor([[a == b for b in captions] for a in captions])  # equal captions are both right
-        return results | zeroshot.retrieval(features.cpu(), texts.cpu(), fits, ks=[1])
+            scores = (features @ weights).cpu()  # (n, classes)
+            return zeroshot.accuracy(scores, torch.from_numpy(labels)), 1 / len(classnames)
+
+        def chosen(features, labels, choices):
+            """How often a scene's right caption is chosen among its candidates, and chance."""
+            texts = [caption for captions in choices for caption in captions]
+            text_features = zeroshot.encode_texts(model, tokenizer, texts)
+            text_features = text_features.view(len(choices), -1, text_features.shape[1])  # (n, choices, E)
+            scores = (text_features * features[:, None]).sum(dim=2).cpu()  # (n, choices)
+            return zeroshot.accuracy(scores, torch.from_numpy(labels)), 1 / scores.shape[1]
+
+        # which object, which colour, which background?
+        scenes, features = self.encode_scenes(model, "single", 0, n)
+        templates = ["{}", *[f"{{}} {background}" for background in BACKGROUNDS]]
+        results["objects"] = classified(features, scenes["object"][:, 0], names, templates)
+        colours = [article(colour) for colour in COLOURS]
+        templates = [f"{{}} {name}" for name in some_names]  # "a red" -> "a red sun", "a red star", ...
+        results["colours"] = classified(features, scenes["colour"][:, 0], colours, templates)
+        templates = [f"{article(name)} {{}}" for name in some_names]
+        results["backgrounds"] = classified(features, scenes["background"], list(BACKGROUNDS), templates)
+
+        # one, two, three or four? The captions to choose from name the right object and differ in the count alone
+        scenes, features = self.encode_scenes(model, "counted", 1, n)
+        choices = []
+        for a in scenes["object"][:, 0]:
+            choices.append([counted(count, list(OBJECTS)[a]) for count in (1, 2, 3, 4)])
+        results["counts"] = chosen(features, scenes["count"] - 1, choices)
+
+        # at which of nine places?
+        scenes, features = self.encode_scenes(model, "placed", 2, n)
+        choices = []
+        for a in scenes["object"][:, 0]:
+            choices.append([f"{names[a]} {place}" for place in PLACES])
+        results["places"] = chosen(features, scenes["place"], choices)
+
+        # left of, right of, above or below?
+        scenes, features = self.encode_scenes(model, "related", 3, n)
+        choices = []
+        for a, b in scenes["object"][:, :2]:
+            choices.append([f"{names[a]} {relation} {names[b]}" for relation in RELATIONS])
+        results["relations"] = chosen(features, scenes["relation"], choices)
+
+        # which of 500 captions, and which of 500 images? Equal captions are both right
+        scenes, features = self.encode_scenes(model, None, 4, min(n, 500))
+        captions = self.captions(scenes, self.rng(EVALUATION, 5), EVERYTHING)
+        text_features = zeroshot.encode_texts(model, tokenizer, captions)
+        relevant = torch.tensor([[a == b for b in captions] for a in captions])
+        results.update(zeroshot.retrieval(features.cpu(), text_features.cpu(), relevant, ks=[1]))
+        return results
+
+    def encode_scenes(self, model, kind, step, n):
+        """Draw n held-out scenes of a kind -> scenes, features of their images (n, E)."""
+        scenes = self.scenes(self.rng(EVALUATION, step), n, kind, held_out=True)
+        return scenes, zeroshot.encode_images(model, normalize(self.draw(scenes)))
 
 
-# ---- Training --------------------------------------------------------------------------------------------------------
-
-TEXT_LR = 0.2  # the text encoder's learning rate as a share of the image encoder's, see make_optimizer
-
-
-def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR):
-    """AdamW with decoupled decay on weights that are not gains, biases or the scale: on all of two axes or more
-    (Section 2.5). The text encoder's rate is a fifth: at the full one it runs away from an image encoder that has
-    nothing to tell it yet; in batches of names alone nothing was learned in 250 steps, at a tenth 44 % of 100 names."""
-    groups = {}
-    for name, parameter in model.named_parameters():
-        decay = weight_decay if parameter.ndim >= 2 else 0.0
-        factor = 1.0 if name.startswith("visual") or name == "logit_scale" else text_lr
-        if parameter.requires_grad:
-            groups.setdefault((decay, factor), []).append(parameter)
-    return torch.optim.AdamW([{"params": parameters, "weight_decay": decay, "factor": factor}
-                              for (decay, factor), parameters in groups.items()],
-                             lr=lr, betas=(0.9, 0.98), eps=1e-6, fused=True)  # the ViTs' of Table 18
+def colours_that_show():
+    """-> (12, 8), True where a colour differs from every part of a background, as the eye weighs red, green and blue."""
+    colours = np.array(list(COLOURS.values()))[:, None, None]  # (12, 1, 1, 3)
+    edges = np.array(list(BACKGROUNDS.values()), float)[:, :, None]  # (8, 2, 1, 3)
+    upper = edges[:, 0]  # (8, 1, 3)
+    lower = edges[:, 1]
+    gradient = upper + (lower - upper) * np.linspace(0, 1, 5)[:, None]  # (8, 5, 3)
+    distance = ((colours - gradient) ** 2 @ [0.3, 0.5, 0.2]) ** 0.5  # (12, 8, 5), from 0 to 255
+    return distance.min(axis=-1) > 65
 
 
-def learning_rate(step, steps, peak, warmup):
-    """Linear warm-up, then half a cosine to zero."""
-    cosine = math.cos(math.pi * (step - warmup) / max(1, steps - warmup))
-    return peak * ((step + 1) / warmup if step < warmup else (1 + cosine) / 2)
+def choose(rng, possible):
+    """One of the True entries along the last axis, by chance: booleans (..., m) -> numbers (...)."""
+    # the largest of random numbers that stand where an entry is True
+    return (rng.random(possible.shape) * possible).argmax(axis=-1)
 
 
-def processes():
-    """-> (number of this process, how many there are): one, unless torchrun has started more."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+def join(*words):
+    """"", "red", "cat" -> "red cat"."""
+    return " ".join(word for word in words if word)
 
 
-def total(x):
-    """A tensor, in place -> its sum over all processes."""
-    if dist.is_initialized():
-        dist.all_reduce(x)
-    return x
+# ---- Figures -------------------------------------------------------------------------------------
 
 
-class Towers(torch.nn.Module):
-    """Both encoders and the scale in one forward, as DistributedDataParallel asks for; in mixed precision if told."""
-
-    def __init__(self, model, precision):
-        super().__init__()
-        self.model, self.dtype = model, getattr(torch, precision, torch.float32)  # there is no torch.tf32
-
-    def forward(self, images, tokens):
-        images, scale = images.contiguous(memory_format=torch.channels_last), self.model.logit_scale
-        with torch.autocast(images.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            I_f, T_f = self.model.encode_image(images), self.model.encode_text(tokens)
-        return I_f.to(scale.dtype), T_f.to(scale.dtype), scale
-
-
-def backward(towers, images, tokens, micro_batch, scaler):
-    """Gradients of the loss of the whole batch, of which this process has b pairs -> its share of the loss.
-
-    A pair's loss depends on all other pairs, so a batch can't be gone through piece by piece as for a classifier. But
-    it depends on them by their features alone: all are computed first, without a graph; the loss gives the gradient of
-    each; then each piece of micro_batch pairs is run again to pass its own on (Gao et al. 2021). Of the similarities a
-    process computes the rows and columns of its pairs (Section 2.5). Batch norm sees a piece, not the whole batch."""
-    (rank, world), b = processes(), len(images)
-    pieces, mine = list(zip(images.split(micro_batch), tokens.split(micro_batch))), slice(rank * b, (rank + 1) * b)
-    with torch.set_grad_enabled(len(pieces) == 1):  # a batch in one piece is run once
-        outputs = [towers(*piece) for piece in pieces]
-    *features, scales = zip(*outputs)
-    features = [F.pad(torch.cat(x).detach(), (0, 0, rank * b, (world - 1 - rank) * b)) for x in features]
-    I_f, T_f = (total(x).requires_grad_() for x in features)  # (B, E) twice, those of all processes
-    scale = scales[0].detach().requires_grad_()
-    loss = contrastive_loss(I_f, T_f, scale, mine)
-    scaler.scale(loss).backward()
-    shares = zip(*(total(x.grad)[mine].split(micro_batch) for x in (I_f, T_f)))  # the losses of all depend on each
-    for i, (piece, share) in enumerate(zip(pieces, shares), 1):
-        towers.require_backward_grad_sync = i == len(pieces)  # DistributedDataParallel averages once, at the last
-        pairs = zip(towers(*piece) if len(pieces) > 1 else outputs[0], (*share, scale.grad / len(pieces)))
-        torch.autograd.backward(*zip(*(pair for pair in pairs if pair[0].requires_grad)))  # the others are frozen
-    return loss.detach()
+def draw_curves(history, batch_size, results):
+    """A history of `train` -> figure: loss, accuracy (chance is taken from results) and scale against the steps."""
+    figure = Figure(figsize=(14, 3.8), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    steps = [row["step"] for row in history]
+    left.plot(steps, [row["loss"] for row in history])
+    left.axhline(np.log(batch_size), color="gray", linestyle=":")
+    left.set(xlabel="step", ylabel=f"loss in nats (dotted: a guess, ln {batch_size})", ylim=(0, None))
+    measured = [row for row in history if "accuracy" in row]
+    for i, (name, (_, chance)) in enumerate(results.items()):
+        values = [row["accuracy"][name] for row in measured]
+        middle.plot([row["step"] for row in measured], values, f"C{i}.-", label=name)
+        middle.axhline(chance, linestyle=":", color=f"C{i}", linewidth=1)
+    middle.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    middle.set(xlabel="step", ylabel="on held-out pairs (dotted: chance)", ylim=(0, 1.02))
+    right.plot(steps, [row["scale"] for row in history])
+    right.set(xlabel="step", ylabel="scale of the logits, exp(logit_scale)", ylim=(0, None))
+    return figure
 
 
-def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_decay=0.1, warmup=50, text_lr=TEXT_LR,
-          precision="float32", micro_batch=None, compiled=False, every=50, state=None, keep=None):
-    """Train on data.batch(step, n), measure by data.evaluate -> history, a list of dicts, one for each `every` steps.
-
-    keep(state) is called for each: another run goes on from there, to the same end, as batches depend on the seed and
-    the step alone. ValueError for a batch of one, and where nothing was finite in `every` steps."""
-    (rank, world), device = processes(), model.logit_scale.device
-    optimizer = make_optimizer(model, lr, weight_decay, text_lr)
-    scaler = torch.amp.GradScaler(device.type, 65536.0 if precision == "float16" else 1.0)
-    parts, first, history, losses = {"model": model, "optimizer": optimizer, "scaler": scaler}, 0, [], []
-    if state:
-        first, history = state["step"], state["history"]
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-    towers = Towers(model, precision)
-    if world > 1:
-        synchronised = torch.nn.SyncBatchNorm.convert_sync_batchnorm
-        towers = torch.nn.parallel.DistributedDataParallel(synchronised(towers) if device.type == "cuda" else towers)
-    for encoder in (model.visual, model.transformer) if compiled else ():
-        encoder.compile(dynamic=encoder is model.transformer or None)  # texts are as wide as the longest of their batch
-    share = slice(rank * batch_size // world, (rank + 1) * batch_size // world)  # of each batch, for this process
-    started = clock = time.time()
-    for step in range(first, steps):
-        if not losses:
-            averages = {name: x.clone() for name, x in model.named_buffers()}  # of batch norm
-        model.train().visual.train(model.visual.conv1.weight.requires_grad)  # those of a frozen encoder stay
-        for group in optimizer.param_groups:
-            group["lr"] = group["factor"] * learning_rate(step, steps, lr, warmup)
-        images, captions = data.batch(step, batch_size, share)
-        tokens = tokenizer(captions, model.config.context_length, truncate=True, pad=False).to(device)
-        optimizer.zero_grad()
-        losses.append(backward(towers, images, tokens, micro_batch or batch_size, scaler))
-        scaler.step(optimizer)  # not where a gradient is infinite or no number
-        scaler.update(None if precision == "float16" else 1.0)
-        model.logit_scale.data.clamp_(max=math.log(100))  # found necessary for stability (Section 2.5)
-
-        done = step + 1
-        if done % every == 0 or done == steps:
-            losses, now = total(torch.stack(losses)) / world, time.time()  # (every,)
-            loss, skipped = losses[losses.isfinite()].mean(), done - int(optimizer.state[model.logit_scale]["step"])
-            if skipped == len(losses) + sum(row["skipped"] for row in history[-1:]):
-                raise ValueError(f"nothing finite in steps {done - len(losses) + 1} to {done}; try a lower --lr")
-            for name, x in model.named_buffers():
-                x.copy_(torch.where(x.isfinite(), x, averages[name]))  # where a skipped step has spoilt them
-            row = {"step": done, "loss": loss.item(), "scale": model.logit_scale.exp().item(), "skipped": skipped,
-                   "lr": learning_rate(step, steps, lr, warmup),
-                   "images_per_second": len(losses) * batch_size / (now - clock)}
-            left = round((now - started) / (done - first) * (steps - done))
-            print(f"step {done:5d}/{steps}  loss {row['loss']:.3f} (a guess: {math.log(batch_size):.3f})  scale "
-                  f"{row['scale']:5.1f}  lr {row['lr']:.1e}  {row['images_per_second']:5.0f} images/s  {left // 60}:"
-                  f"{left % 60:02} left" + f"  {skipped} steps skipped" * (skipped > 0), flush=True)
-            if done % (5 * every) == 0 or done == steps:
-                model.eval()
-                row["accuracy"] = {name: value for name, (value, _) in data.evaluate(model, tokenizer, 300).items()}
-            history.append(row)
-            if keep:
-                keep({"step": done, "history": history} | {name: part.state_dict() for name, part in parts.items()})
-            losses, clock = [], time.time()
-    model.eval()
-    return history
+def draw_similarity(model, tokenizer, images, captions):
+    """Cosine similarities of n captions with their n images, true pairs on the diagonal: Figure 1 (1), trained."""
+    text_features = zeroshot.encode_texts(model, tokenizer, captions, truncate=True)
+    image_features = zeroshot.encode_images(model, images)
+    cosines = (text_features @ image_features.T).cpu().numpy()  # (n, n)
+    n = len(captions)
+    middle = (cosines.min() + cosines.max()) / 2
+    figure = Figure(figsize=(0.62 * n + 3.2, 0.62 * n + 0.9))
+    axis = figure.add_subplot()
+    axis.imshow(cosines, cmap="viridis", extent=(0, n, n, 0))
+    for (i, j), cosine in np.ndenumerate(cosines):
+        colour = "white" if cosine < middle else "black"
+        text = f"{cosine:.2f}".replace("0.", ".")
+        axis.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7, color=colour)
+    for j, image in enumerate(zeroshot.levels(images)):
+        axis.imshow(image, extent=(j + 0.04, j + 0.96, -0.04, -0.96))
+    axis.set(xlim=(0, n), ylim=(n, -1), xticks=[], yticks=np.arange(n) + 0.5)
+    labels = [textwrap.fill(caption, 44, max_lines=2) for caption in captions]
+    axis.set_yticklabels(labels, fontsize=8, parse_math=False)
+    return figure
 
 
-def demo(out, device):
-    """Freshly drawn held-out scenes against every "a <colour> <object>": prints and draws the five most probable."""
-    model, tokenizer = load(out / "clip.pt", device)
-    images, captions = World(int(time.time()), device, model.config.image_resolution).examples(9, "single")
-    labels = [article(f"{colour} {name}") for colour in COLOURS for name in OBJECTS]
-    weights = zeroshot.zero_shot_classifier(model, tokenizer, labels)
-    probabilities = zeroshot.classify(model, zeroshot.encode_images(model, images), weights).cpu()
-    print(f"{len(labels)} labels; no pair of colour and object below was ever seen in training")
-    for caption, row in zip(captions, probabilities):
-        print(f"  {caption:45} ->  {row.max():5.1%} {labels[row.argmax()]}")
-    figure = zeroshot.draw_probabilities(zeroshot.levels(images), captions, labels, probabilities)
-    figure.savefig(out / "demo.png", dpi=150)
-    print(f"drawn into {out / 'demo.png'}")
-
-
-# ---- Command line ----------------------------------------------------------------------------------------------------
+# ---- Command line --------------------------------------------------------------------------------
 
 
 def parse(argv):
     """The command line's options."""
-    parser = argparse.ArgumentParser(prog="train_tiny.py", description=__doc__.split("\n\nLetters")[0],
+    description = __doc__.split("\n\nLetters")[0]  # all but the letters of shape comments
+    parser = argparse.ArgumentParser(prog="train_tiny.py", description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--show", action="store_true", help="draw held-out images with full captions, and stop")
     add("--demo", action="store_true", help="show the trained model on freshly drawn scenes, and stop")
     add("--resume", action="store_true", help="go on with the interrupted run in --out; its settings hold")
-    add("--data", metavar="DIR", help="train on the captioned images of this folder instead of the pictogram world")
+    add("--data", metavar="DIR", help="train on the captioned images of this folder (tutorial/extras/own_images.py)")
     add("--captions-from-names", action="store_true", help="with --data: file and folder names are the captions")
     add("--out", default="runs/tiny", metavar="DIR", help="where results go (default: %(default)s)")
     add("--model", default="tiny-RN", choices=CONFIGS, help="from scratch (default: %(default)s)")
     add("--init", metavar="CKPT", help="or from the weights of a published model (ViT-B/32, ...) or of a file")
     add("--freeze", choices=["image", "text"], help="with --init: leave this encoder as it is")
-    add("--steps", type=int, default=1700, help="default: %(default)s; batches of names end at 1300 whatever it is")
-    add("--batch-size", type=int, default=256, help="pairs in a step, of all processes (default: %(default)s)")
-    add("--micro-batch", type=int, metavar="N", help="run the encoders on N pairs at a time: less memory, more time")
-    add("--lr", type=float, help="highest, of the image encoder (default: 4e-3, with --init 1e-5; tiny-ViT: 2e-3)")
+    add("--steps", type=int, default=1700, help="default: %(default)s; batches of names alone end at 1300 in any case")
+    add("--batch-size", type=int, default=256, help="pairs in a step (default: %(default)s)")
+    add("--lr", type=float, help="the highest, of the image encoder (default: 4e-3, with --init 1e-5);"
+                                 " tiny-ViT needs 2e-3")
     add("--weight-decay", type=float, default=0.1, help="default: %(default)s")
     add("--warmup", type=int, default=50, metavar="STEPS", help="default: %(default)s")
     add("--seed", type=int, default=0, help="of the weights and of the data (default: %(default)s)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default here: %(default)s")
-    add("--precision", choices=["float32", "tf32", "bfloat16", "float16"], default="float32", help="of the encoders")
-    add("--checkpointing", action="store_true", help="recompute activations: less memory, more time")
-    add("--compile", action="store_true", help="let torch.compile write kernels: a slow start, then faster on a GPU")
+    add("--precision", choices=["float32", "bfloat16", "tf32", "float16"], default="float32",
+        help="of the encoders (default: %(default)s); the last two are of tutorial/extras/large_batches.py")
+    add("--fast", action="store_true", help="the same training but for rounding, in less time (tutorial/extras/fast.py)")
+    large = parser.add_argument_group("large batches", "These options, and several processes (torchrun"
+                                      " --nproc_per_node=2 train_tiny.py), use tutorial/extras/large_batches.py.")
+    large.add_argument("--micro-batch", type=int, metavar="N", help="run the encoders on N pairs at a time: less memory")
+    large.add_argument("--checkpointing", action="store_true", help="recompute activations: less memory, more time")
+    large.add_argument("--compile", action="store_true", help="torch.compile: a slow start, then faster on a GPU")
     args = parser.parse_args(argv)
-    args.lr, args.text_lr = args.lr or (1e-5 if args.init else 4e-3), 1.0 if args.init else TEXT_LR
+    if args.lr is None:
+        args.lr = 1e-5 if args.init else 4e-3
     if min(args.steps, args.batch_size, args.micro_batch or 2) < 2:
         parser.error("--steps, --batch-size and --micro-batch must be at least 2")
-    if args.captions_from_names and not args.data or args.freeze and not args.init:
-        parser.error("--captions-from-names needs --data, and --freeze needs --init")
+    if args.captions_from_names and not args.data:
+        parser.error("--captions-from-names needs --data")
+    if args.freeze and not args.init:
+        parser.error("--freeze needs --init")
+    if args.fast and args.checkpointing:
+        parser.error("--fast and --checkpointing can't be used together")
     return args
 
 
 def main(argv=None):
-    """The command line. Exit status 2 and one line for what can't be done."""
+    """The command line. Exit status 2, and one line on standard error, if something is wrong with the input."""
     args = parse(argv)
+    out = Path(args.out)
     try:
         zeroshot.check_device(args.device)
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # started by torchrun
-            if args.device == "cuda":
-                args.device = f"cuda:{os.environ['LOCAL_RANK']}"
-                torch.cuda.set_device(args.device)
-            dist.init_process_group()
-            sys.stdout = open(os.devnull, "w") if dist.get_rank() else sys.stdout  # the first process speaks
-        run(args)
-    except (ValueError, OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "peer" not in str(error):  # which tells of a process that has ended
-            if not isinstance(error := error.__context__, OSError):  # a full disk, which torch.save calls otherwise
-                raise
+        state = None
+        if args.resume:
+            state = restore(out, "cpu")  # `train` copies it to the model's device
+            vars(args).update(state["settings"])
+        if args.demo:
+            demo(out, args.device)
+        elif needs_large_batches(args):
+            from tutorial.extras.large_batches import run_large
+            run_large(args, state)
+        else:
+            run(args, state)
+    except (ValueError, OSError) as error:
         print(f"train_tiny.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -458,92 +677,190 @@ def main(argv=None):
     return 0
 
 
-def restore(out, device):
-    """The last state of an interrupted run; where that is damaged, the one before it."""
-    states = {}
-    for path in out.glob("state.?.pt"):
-        try:
-            if damaged := zipfile.ZipFile(path).testzip():  # checksums, at which torch.load does not look
-                raise ValueError(f"{damaged} has changed")
-            state = torch.load(path, map_location=device, weights_only=True)
-            states[state["step"]] = state
-        except Exception as error:  # whatever a damaged file makes its readers raise
-            print(f"{path} is damaged ({' '.join(str(error).split())[:99]}); trying the other one", file=sys.stderr)
-    if not states:
-        raise FileNotFoundError(f"{out}: no interrupted run to go on with")
-    return states[max(states)]
+def needs_large_batches(args):
+    """Whether something is asked for that is not in this file's training loop."""
+    processes = int(os.environ.get("WORLD_SIZE", 1))  # torchrun sets it
+    other_precision = args.precision in ("tf32", "float16")
+    return bool(processes > 1 or args.micro_batch or args.checkpointing or args.compile or other_precision)
 
 
-def run(args):
-    """What main does, errors let through."""
-    out, config, state, weights, (rank, world) = Path(args.out), CONFIGS[args.model], None, None, processes()
-    if args.demo:
-        return demo(out, args.device)
-    if args.resume:
-        state = restore(out, args.device)
-        args = argparse.Namespace(**vars(args) | state["settings"])
-        config, tokenizer = CLIPConfig(**state["config"]), Tokenizer(state["merges"])
+def run(args, state=None, train_function=None):
+    """Train with these options, from the beginning or from a state, and leave the results in --out."""
+    out = Path(args.out)
+    # a model to begin with: new, trained by someone else, or from the state
+    tokenizer = None
+    weights = None
+    if state is not None:
+        config = CLIPConfig(**state["config"])
+        tokenizer = Tokenizer(state["merges"])
     elif args.init:
-        source, tokenizer = load(args.init)
-        config, weights = source.config, source.state_dict()
+        source, tokenizer = load_any(args.init)
+        config = source.config
+        weights = source.state_dict()
+    else:
+        config = CONFIGS[args.model]
+    # data
+    processes = int(os.environ.get("WORLD_SIZE", 1))
     if args.data:
-        data = zeroshot.Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names,
-                               memory=2e9 / world)
+        from tutorial.extras.own_images import Folder
+        memory = 2e9 / processes  # bytes of pictures to keep, in each process
+        data = Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names, memory)
         args.batch_size = min(args.batch_size, len(data.train))
     else:
         data = World(args.seed, args.device, config.image_resolution)
-    args.batch_size = max(1, args.batch_size // world) * world  # an equal share for each process
+    args.batch_size = max(1, args.batch_size // processes) * processes  # an equal share for each
     out.mkdir(parents=True, exist_ok=True)
     if args.show:
         images, captions = data.examples(48)
         zeroshot.draw_sheet(zeroshot.levels(images), captions).savefig(out / "show.png", dpi=120)
-        return print(f"drawn into {out / 'show.png'}")
-
+        print(f"drawn into {out / 'show.png'}")
+        return
     texts = data.texts()
-    key = f"{len(texts)} captions with checksum {zlib.crc32(repr(texts).encode()):08x}"
-    if state and state["data"] != key:
-        raise ValueError(f"the data have changed since the run began: {key}, and there were {state['data']}")
-    if not state and not args.init:
+    data_key = f"{len(texts)} captions with checksum {zlib.crc32(repr(texts).encode()):08x}"
+    if state is not None and state["data"] != data_key:
+        raise ValueError(f"the data have changed since the run began: {data_key}, and there were {state['data']}")
+    # tokenizer and model
+    if tokenizer is None:
         tokenizer = Tokenizer.train(texts, config.vocab_size)
         config = dataclasses.replace(config, vocab_size=len(tokenizer.vocab))
     torch.manual_seed(args.seed)
-    torch.set_float32_matmul_precision("high" if args.precision == "tf32" else "highest")
-    model = CLIP(config, args.checkpointing)
-    model.load_state_dict(weights or model.state_dict())
+    model = CLIP(config)
+    if weights is not None:
+        model.load_state_dict(weights)
     model.to(args.device, memory_format=torch.channels_last)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name == "logit_scale" or args.freeze != ("image" if "visual." in name else "text"))
-    see, both = (sum(p.numel() for p in module.parameters()) / 1e6 for module in (model.visual, model))
-    print(f"{args.init or args.model} on {args.device}, seed {args.seed}: {see:.2f}M parameters to see, "
-          f"{both - see:.2f}M to read, {args.freeze or 'no'} encoder frozen; vocabulary {config.vocab_size}, longest "
-          f"caption {max(len(tokenizer.encode(text)) for text in texts) + 2} tokens, batches of {args.batch_size}; "
-          f"torch {torch.__version__}, {world} x {torch.get_num_threads()} threads", flush=True)
+    freeze(model, args.freeze)
+    if args.fast:
+        from tutorial.extras.fast import accelerate
+        accelerate(model)
+    print(describe(args, model, tokenizer, texts), flush=True)
+    # train
     settings = {name: value for name, value in vars(args).items() if name not in ("resume", "out", "device")}
-    more = dict(settings=settings, merges=tokenizer.merges, config=dataclasses.asdict(config), data=key)
-    log, started = out / "log.jsonl", time.time()
-    for old in () if rank else [*out.glob("*.pt.*.tmp"), *(() if state else out.glob("state.?.pt"))]:
-        old.unlink()
-
-    def keep(state):  # two files take turns, so that whatever happens to the last state there is one before it
-        write(out / f"state.{len(state['history']) % 2}.pt", lambda file: torch.save(state | more, file))
-        log.write_text("".join(json.dumps(row) + "\n" for row in (settings, *state["history"])))
-
-    history = train(data, model, tokenizer, args.steps, args.batch_size, args.lr, args.weight_decay, args.warmup,
-                    args.text_lr, args.precision, args.micro_batch, args.compile, 50, state, None if rank else keep)
-    if rank:
-        return
-    print(f"trained in {(time.time() - started) / 60:.1f} minutes{' since it was resumed' if args.resume else ''}\n\n"
-          "on held-out pairs, never seen in training:")
+    keep = Keeper(out, settings, config, tokenizer, data_key)
+    if state is None:
+        keep.forget()
+    started = time.time()
+    train_function = train_function or train
+    text_lr = 1.0 if args.init else TEXT_LR  # trained encoders can follow one another
+    history = train_function(
+        data, model, tokenizer, steps=args.steps, batch_size=args.batch_size, lr=args.lr,
+        weight_decay=args.weight_decay, warmup=args.warmup, text_lr=text_lr,
+        bfloat16=args.precision == "bfloat16", every=EVERY, state=state, keep=keep)
+    if history is None:
+        return  # of several processes, only the first has a history and writes the results
+    since = " since it was resumed" if args.resume else ""
+    print(f"trained in {(time.time() - started) / 60:.1f} minutes{since}\n")
+    # results
     save(out / "clip.pt", model, tokenizer)
     results = data.evaluate(model, tokenizer)
+    print("on held-out pairs, never seen in training:")
     for name, (value, chance) in results.items():
         print(f"  {name:20}{value:7.1%}   chance {chance:.1%}")
-    log.write_text("".join(json.dumps(row) + "\n" for row in (settings, *history, {"results": results})))
-    zeroshot.draw_curves(history, args.batch_size, results).savefig(out / "curves.png", dpi=120)
-    similarity = zeroshot.draw_similarity(model, tokenizer, *data.examples(12))
-    similarity.savefig(out / "similarity.png", dpi=120, bbox_inches="tight")
-    use = f"zeroshot.py IMAGE --labels TEXT --model {out}/clip.pt" if args.data else f"train_tiny.py --demo --out {out}"
-    print(f"\nin {out}: clip.pt, log.jsonl, curves.png, similarity.png; next: python {use}")
+    write_log(out, [settings, *history, {"results": results}])
+    draw_curves(history, args.batch_size, results).savefig(out / "curves.png", dpi=120)
+    figure = draw_similarity(model, tokenizer, *data.examples(12))
+    figure.savefig(out / "similarity.png", dpi=120, bbox_inches="tight")
+    if args.data:
+        command = f"python zeroshot.py IMAGE --labels TEXT --model {out}/clip.pt"
+    else:
+        command = f"python train_tiny.py --demo --out {out}"
+    print(f"\nin {out}: clip.pt, log.jsonl, curves.png, similarity.png; next: {command}")
+
+
+def load_any(name_or_path):
+    """A published model or a checkpoint of any layout -> (model, tokenizer)."""
+    try:
+        return load(name_or_path)
+    except OtherLayout:
+        from tutorial.extras.convert import load_other
+        return load_other(name_or_path)
+
+
+def freeze(model, encoder):
+    """Take one encoder, "image" or "text", out of the training; None: neither. The scale is always trained."""
+    for name, parameter in model.named_parameters():
+        of_image_encoder = name.startswith("visual.")
+        if name == "logit_scale":
+            continue
+        if encoder == "image" and of_image_encoder:
+            parameter.requires_grad_(False)
+        if encoder == "text" and not of_image_encoder:
+            parameter.requires_grad_(False)
+
+
+def describe(args, model, tokenizer, texts):
+    """What is going to be trained, in one line."""
+    image_parameters = sum(p.numel() for p in model.visual.parameters())
+    text_parameters = sum(p.numel() for p in model.parameters()) - image_parameters
+    longest = max(len(tokenizer.encode(text)) for text in texts) + 2  # start and end
+    return (f"{args.init or args.model} on {args.device}, seed {args.seed}: image encoder {image_parameters / 1e6:.2f}M"
+            f" parameters, text encoder {text_parameters / 1e6:.2f}M, {args.freeze or 'no'} encoder frozen;"
+            f" vocabulary {len(tokenizer.vocab)}, longest caption {longest} tokens; batches of {args.batch_size};"
+            f" torch {torch.__version__}, {torch.get_num_threads()} threads")
+
+
+class Keeper:
+    """Writes the state and the log of a run: called with a state, it keeps that one and the one before it."""
+
+    def __init__(self, out, settings, config, tokenizer, data_key):
+        self.out = out
+        self.of_run = {"settings": settings, "merges": tokenizer.merges, "config": dataclasses.asdict(config),
+                       "data": data_key}
+
+    def __call__(self, state):
+        whole = {**state, **self.of_run}
+        write(self.out / "state.new.pt", lambda file: torch.save(whole, file))
+        if (self.out / "state.pt").exists():
+            os.replace(self.out / "state.pt", self.out / "state.before.pt")
+        os.replace(self.out / "state.new.pt", self.out / "state.pt")
+        write_log(self.out, [self.of_run["settings"], *state["history"]])
+
+    def forget(self):
+        """Remove the states of an earlier run in the same place."""
+        for path in self.out.glob("state*.pt"):
+            path.unlink(missing_ok=True)
+
+
+def write_log(out, rows):
+    """log.jsonl: a line of JSON for the settings, for each line of the log, and at the end for the results."""
+    lines = [json.dumps(row) + "\n" for row in rows]
+    write(out / "log.jsonl", lambda file: file.write("".join(lines).encode()))
+
+
+def restore(out, device):
+    """The last state of an interrupted run; where that is damaged, another one."""
+    # the third is there if the run was killed while the Keeper renamed the files
+    for path in (out / "state.pt", out / "state.before.pt", out / "state.new.pt"):
+        if not path.exists():
+            continue
+        try:
+            damaged = zipfile.ZipFile(path).testzip()  # compares checksums, which torch.load does not
+            if damaged is not None:
+                raise ValueError(f"{damaged} has changed")
+            state = torch.load(path, map_location=device, weights_only=True)
+            if "step" not in state:
+                raise ValueError("it is not the state of a run")
+            return state
+        except Exception as error:  # whatever a damaged file makes its readers raise
+            reason = " ".join(str(error).split())[:99]
+            print(f"{path} is damaged ({reason}); trying another one", file=sys.stderr)
+    raise FileNotFoundError(f"{out}: no interrupted run to go on with")
+
+
+def demo(out, device):
+    """Freshly drawn held-out scenes against every "a <colour> <object>": print and draw the most probable labels."""
+    model, tokenizer = load(out / "clip.pt", device)
+    world = World(int(time.time()), device, model.config.image_resolution)
+    images, captions = world.examples(9, "single")
+    labels = [article(f"{colour} {name}") for colour in COLOURS for name in OBJECTS]
+    weights = zeroshot.zero_shot_classifier(model, tokenizer, labels)
+    features = zeroshot.encode_images(model, images)
+    probabilities = zeroshot.classify(model, features, weights).cpu()  # (9, labels)
+    print(f"{len(labels)} labels; no pair of colour and object below was ever seen in training")
+    for caption, row in zip(captions, probabilities):
+        print(f"  {caption:45} ->  {row.max():5.1%} {labels[row.argmax()]}")
+    figure = zeroshot.draw_probabilities(zeroshot.levels(images), captions, labels, probabilities)
+    figure.savefig(out / "demo.png", dpi=150)
+    print(f"drawn into {out / 'demo.png'}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""How quick this code is beside the libraries people would otherwise use, measured in turn in one process.
+"""How quick this code is, plain and accelerated, beside the libraries people would otherwise use.
 
-    python tests/benchmark.py                             all rows, about 15 minutes on two cores
+    python tests/benchmark.py                             all rows, about 20 minutes on two cores
     python tests/benchmark.py --only text --only image    some of them
     python tests/benchmark.py --json figures.json         the figures for a program
+    python tests/benchmark.py --before ../older           another checkout of this repository, measured in turn
     python tests/benchmark.py --only growth --plot growth.png
 
-The peers are OpenAI's code (clip-anytorch), open_clip_torch and transformers; those not installed are named.
-Each is called as its documentation does, with the same weights, and has to return the same numbers before it is
-timed. Figures are medians over the rounds; a ratio above 1 says: quicker than the quickest of the peers. With
---threads 1 the processor's seconds are counted, which what else runs on the machine disturbs less.
+"plain" is the code of the three files, "accelerated" the same model after tutorial/extras/fast.py's
+accelerate. The peers are OpenAI's code (clip-anytorch), open_clip_torch and transformers; those not
+installed are named. Each is called as its documentation does, with the same weights, in turn in one
+process, and has to return the same numbers before it is timed. Figures are medians over the rounds. A
+ratio is the quickest peer's time divided by ours, the median over the rounds: above 1 we are quicker.
+With --threads 1 the processor's seconds are counted, which what else runs on the machine disturbs less.
 """
 import argparse
 import importlib
@@ -23,9 +26,10 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = str(ROOT), str(ROOT / "tutorial/experiments")
@@ -33,21 +37,20 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 import train_tiny
 import zeroshot
-from clip_minimal import CLIP, CONFIGS, HUGGING_FACE, SHA256, CLIPConfig, Tokenizer, contrastive_loss, load, save
+from clip_minimal import CLIP, CONFIGS, SHA256, CLIPConfig, Tokenizer, contrastive_loss, load, save
 from flops import flops
+from tutorial.extras.convert import to_hugging_face
+from tutorial.extras.fast import accelerate
 
 warnings.filterwarnings("ignore")
 ROUNDS = 7
-FIGURES = []
+OURS = ("plain", "accelerated", "before")
+FIGURES = []  # what --json writes
 ENSEMBLE = zeroshot.TEMPLATES["ensemble"]
 PROMPTS = [template.format(name) for name in ("cat", "red fox", "house", "grand piano") for template in ENSEMBLE[::4]]
-
-
 PEERS = {"clip": "clip-anytorch", "open_clip": "open_clip_torch", "transformers": "transformers",
          "tokenizers": "tokenizers"}
 
@@ -58,228 +61,291 @@ def installed(name):
         return importlib.import_module(name)
     except Exception as error:  # whatever a package raises that does not fit the others
         print(f"left out: {PEERS[name]} ({error})", file=sys.stderr)
+        return None
 
 
-openai, open_clip, transformers, tokenizers = map(installed, PEERS)
-open_clip_tokenizer = open_clip and open_clip.get_tokenizer("ViT-B-32")
+openai = installed("clip")
+open_clip = installed("open_clip")
+transformers = installed("transformers")
+tokenizers = installed("tokenizers")
+before = None  # the modules of another checkout, see main
+if open_clip:
+    open_clip_tokenizer = open_clip.get_tokenizer("ViT-B-32")
 if openai:  # as this code does: what ftfy would repair first is not part of the comparison
-    sys.modules["clip.simple_tokenizer"].ftfy = type("", (), {"fix_text": staticmethod(lambda text: text)})
+    sys.modules["clip.simple_tokenizer"].ftfy = SimpleNamespace(fix_text=lambda text: text)
+
+
+def import_checkout(folder):
+    """The three files of another checkout, as modules that do not get into the way of these."""
+    names = ("clip_minimal", "train_tiny", "zeroshot")
+    kept = {name: sys.modules.pop(name) for name in names}
+    sys.path.insert(0, str(Path(folder).resolve()))
+    theirs = {name: importlib.import_module(name) for name in names}
+    sys.path.pop(0)
+    sys.modules.update(kept)
+    return SimpleNamespace(**theirs)
+
+
+# ---- Measuring -----------------------------------------------------------------------------------
 
 
 def now():
     """Seconds: of the clock, or with one thread those that the processor spent on it."""
-    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+    if torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
 
 
 def in_turn(calls, rounds, clock=now):
-    """Time the functions of {name: function} in turn -> ({name: seconds in each round}, and the machine's matrix rate:
-    operations per second of PyTorch's product of float32 matrices, the median of the same rounds)."""
-    times, rates, a = {name: [] for name in calls}, [], torch.randn(1536, 1536)
+    """Time the functions of {name: function} in turn -> {name: [seconds in each round]}."""
+    times = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             start = clock()
             call()
             times[name].append(clock() - start)
-        start = clock()
-        a @ a
-        rates.append(2 * 1536 ** 3 / (clock() - start))
-    return times, statistics.median(rates)
+    return times
 
 
 def compare(title, sides, rounds=ROUNDS, clock=now, count=None, part=1):
-    """Time the functions of `sides`, {name: function}, in turn and print a line; the first is this code.
+    """Time the functions of {side: function} in turn and print a line; all have to return equal numbers.
 
-    They have to return equal numbers. Where the peers do only a part of the work, their times are divided by it. With
-    count, speeds are shown. The share is that of the rate of a matrix product, of the operations that the first one's
-    matrix products and convolutions need as they are written. It can pass 100 %: PyTorch leaves products to MKL, which
-    on AMD's processors reaches half the rate of oneDNN, to which it leaves convolutions."""
-    name, *others = sides
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # attention as two products: counted
-        first = sides[name]()
-    for other in others:
-        result = sides[other]()
-        error = (result - first).abs().max() / first.abs().max() if torch.is_tensor(first) else float(result != first)
-        assert error < 1e-3, f"{title}: {name} and {other} differ by {error:.1e}"
-    times, rate = in_turn(sides, rounds, clock)
-    times |= {other: [seconds / part for seconds in times[other]] for other in others}
-    median, work = {side: statistics.median(seconds) for side, seconds in times.items()}, counter.get_total_flops()
-    ratios = sorted(min(times[other][i] for other in others) / times[name][i] for i in range(rounds)) if others else []
-    share = work / median[name] / rate if work else None
-    FIGURES.append({"row": title, "seconds": median, "ratios": ratios, "share of matrix rate": share, "count": count})
-    ratio = f"{statistics.median(ratios):6.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f})" if others else ""
-    print(f"{title:37}{ratio:22}{f'{share:6.0%}' if work else '':7} "
-          + ", ".join(f"{side} {count / seconds:,.0f}/s" if count else f"{side} {seconds * 1e3:.1f} ms"
-                      for side, seconds in median.items()), flush=True)
+    Where the peers do only a part of the work, their times are divided by it. With count, the number
+    of items that a call works on, speeds are shown instead of times.
+    """
+    expected = sides["plain"]()
+    for side, call in sides.items():
+        if side == "plain":
+            continue
+        result = call()
+        if torch.is_tensor(expected):
+            error = (result - expected).abs().max() / expected.abs().max()
+        else:
+            error = float(result != expected)
+        assert error < 1e-3, f"{title}: plain and {side} differ by {error:.1e}"
+    times = in_turn(sides, rounds, clock)
+    peers = [side for side in sides if side not in OURS]
+    for side in peers:
+        times[side] = [seconds / part for seconds in times[side]]
+    medians = {side: statistics.median(seconds) for side, seconds in times.items()}
+    ratios = {}
+    for side in sides:
+        if side in OURS and peers:
+            each = [min(times[peer][i] for peer in peers) / times[side][i] for i in range(rounds)]
+            ratios[side] = statistics.median(each)
+    FIGURES.append({"row": title, "seconds": medians, "ratios": ratios, "all": times, "count": count})
+    line = f"{title:37}"
+    for side, seconds in medians.items():
+        amount = f"{count / seconds:,.0f}/s" if count else f"{seconds * 1e3:.1f} ms"
+        if side in ratios:
+            amount += f" ({ratios[side]:.2f}x)"
+        line += f"  {side} {amount}"
+    print(line, flush=True)
 
 
-# ---- Equal models ----------------------------------------------------------------------------------------------------
+# ---- Equal models --------------------------------------------------------------------------------
 
 
-def models(config):
-    """{name: model}: this code's with random weights, and those of the peers that have the architecture, all equal."""
+def models(config, training=False):
+    """{side: model}: this code's with random weights, and those of the peers that have the architecture, all equal."""
     torch.manual_seed(0)
-    sides = {"this code": CLIP(config)}
-    weights, heads, vit = sides["this code"].state_dict(), config.transformer_width // 64, config.vision_patch_size
+    plain = CLIP(config).to(memory_format=torch.channels_last).train(training)
+    weights = plain.state_dict()
+    sides = {"plain": plain}
+    accelerated = CLIP(config).to(memory_format=torch.channels_last).train(training)
+    accelerated.load_state_dict(weights)
+    sides["accelerated"] = accelerate(accelerated)
+    if before:
+        older = before.clip_minimal.CLIP(before.clip_minimal.CLIPConfig(**asdict(config)))
+        older.load_state_dict(weights)
+        older = older.to(memory_format=torch.channels_last).train(training)
+        sides["before"] = older
+        if not training and hasattr(before.zeroshot, "fuse"):
+            before.zeroshot.fuse(older)
+    heads = config.transformer_width // 64
+    patch_size = config.vision_patch_size
     if openai:
         sides["openai"] = sys.modules["clip.model"].CLIP(
-            config.embed_dim, config.image_resolution, config.vision_layers, config.vision_width, vit,
+            config.embed_dim, config.image_resolution, config.vision_layers, config.vision_width, patch_size,
             config.context_length, config.vocab_size, config.transformer_width, heads, config.transformer_layers)
+        sides["openai"].load_state_dict(weights)
     if open_clip:
-        sides["open_clip"] = open_clip.model.CLIP(
-            config.embed_dim,
-            dict(image_size=config.image_resolution, layers=config.vision_layers, width=config.vision_width,
-                 patch_size=vit, head_width=64),
-            dict(context_length=config.context_length, vocab_size=config.vocab_size, width=config.transformer_width,
-                 heads=heads, layers=config.transformer_layers), quick_gelu=True)
-    for name in list(sides)[1:]:
-        sides[name].load_state_dict(weights)
-    if transformers and vit:
+        vision = dict(image_size=config.image_resolution, layers=config.vision_layers, width=config.vision_width,
+                      patch_size=patch_size, head_width=64)
+        text = dict(context_length=config.context_length, vocab_size=config.vocab_size,
+                    width=config.transformer_width, heads=heads, layers=config.transformer_layers)
+        sides["open_clip"] = open_clip.model.CLIP(config.embed_dim, vision, text, quick_gelu=True)
+        sides["open_clip"].load_state_dict(weights)
+    if transformers and patch_size:
         sides["transformers"] = hugging_face(config, weights)
-    return {name: model.eval() for name, model in sides.items()}
+    return {side: model.train(training) for side, model in sides.items()}
 
 
 def hugging_face(config, weights):
     """transformers' CLIPModel with these weights."""
+
     def tower(width, layers, **more):
         return dict(hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
                     num_attention_heads=width // 64, projection_dim=config.embed_dim, **more)
 
-    model = transformers.CLIPModel(transformers.CLIPConfig(
-        text_config=tower(config.transformer_width, config.transformer_layers, vocab_size=config.vocab_size,
-                          eos_token_id=config.vocab_size - 1, max_position_embeddings=config.context_length),
-        vision_config=tower(config.vision_width, config.vision_layers, image_size=config.image_resolution,
-                            patch_size=config.vision_patch_size), projection_dim=config.embed_dim))
-    theirs = {}
-    for key in (key for key in model.state_dict() if not key.endswith("position_ids")):
-        ours = key
-        for old, new in HUGGING_FACE:
-            ours = ours.replace(old, new)
-        if part := re.search(r"\.([qkv])_proj\.", ours):
-            theirs[key] = weights[ours.replace(part[0], ".in_proj_")].chunk(3)["qkv".index(part[1])]
-        else:
-            theirs[key] = weights[ours].T if ours in ("visual.proj", "text_projection") else weights[ours]
-    model.load_state_dict(theirs, strict=False)
+    text = tower(config.transformer_width, config.transformer_layers, vocab_size=config.vocab_size,
+                 eos_token_id=config.vocab_size - 1, max_position_embeddings=config.context_length)
+    vision = tower(config.vision_width, config.vision_layers, image_size=config.image_resolution,
+                   patch_size=config.vision_patch_size)
+    model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision,
+                                                           projection_dim=config.embed_dim))
+    model.load_state_dict(to_hugging_face(weights), strict=False)
     return model
 
 
-def image_features(name, model, x):
+def image_features(side, model, images):
     """As each library is called; transformers wraps features in an object since version 5."""
-    if name == "transformers":
-        output = model.get_image_features(pixel_values=x)
+    if side == "transformers":
+        output = model.get_image_features(pixel_values=images)
         return getattr(output, "pooler_output", output)
-    return model.encode_image(x.contiguous(memory_format=torch.channels_last) if name == "this code" else x)
+    if side == "before":
+        images = images.contiguous(memory_format=torch.channels_last)
+    return model.encode_image(images)
 
 
-def text_features(name, model, tokenizer, texts):
-    """As each documentation encodes texts: OpenAI's and open_clip's padded to 77 tokens, transformers' to the longest
-    (it is given this code's ids and spared the tokenizing, since the package comes without a vocabulary)."""
-    if name == "this code":
+def text_features(side, model, tokenizer, texts):
+    """As each documentation encodes texts: OpenAI's and open_clip's padded to 77 tokens, transformers' to the longest.
+
+    transformers is given this code's ids and spared the tokenizing, since it comes without a vocabulary.
+    """
+    if side in ("plain", "accelerated"):
         return zeroshot.encode_texts(model, tokenizer, texts)
-    if name == "transformers":
+    if side == "before":
+        return before.zeroshot.encode_texts(model, tokenizer, texts)
+    if side == "transformers":
         tokens = tokenizer(texts, pad=False)
         ends = (tokens == tokenizer.eot).int().argmax(dim=-1)
-        output = model.get_text_features(tokens, (torch.arange(tokens.shape[1]) <= ends[:, None]).long())
+        attention_mask = (torch.arange(tokens.shape[1]) <= ends[:, None]).long()
+        output = model.get_text_features(tokens, attention_mask)
         return F.normalize(getattr(output, "pooler_output", output), dim=-1)
-    tokenize = openai.tokenize if name == "openai" else open_clip_tokenizer
+    tokenize = openai.tokenize if side == "openai" else open_clip_tokenizer
     return F.normalize(model.encode_text(tokenize(texts)), dim=-1)
 
 
-# ---- Rows ------------------------------------------------------------------------------------------------------------
+# ---- Rows ----------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def text():
-    sides, tokenizer = models(replace(CONFIGS["ViT-B/32"], vision_layers=1)), Tokenizer.from_merges()
-    compare("encode_text, 80 prompts",
-            {name: partial(text_features, name, model, tokenizer, PROMPTS) for name, model in sides.items()})
+    """The features of 80 prompts."""
+    tokenizer = Tokenizer.from_merges()
+    calls = {}
+    for side, model in models(replace(CONFIGS["ViT-B/32"], vision_layers=1)).items():
+        calls[side] = partial(text_features, side, model, tokenizer, PROMPTS)
+    compare("encode_text, 80 prompts", calls)
 
 
 @torch.no_grad()
 def classifier():
-    """4,000 texts: this code's classifier for 50 labels, against a loop over labels as in OpenAI's notebook. A label
-    costs the peers the same however many there are, so they do 5 of them, one of each length, and count as ten times
-    as slow; that those 5 are equal is what is checked."""
-    sides, tokenizer = models(replace(CONFIGS["ViT-B/32"], vision_layers=1)), Tokenizer.from_merges()
+    """4,000 texts: this code's classifier for 50 labels, against a loop over labels as in OpenAI's notebook.
+
+    A label costs the peers the same however many there are, so they do 5 of them, one of each length,
+    and count as ten times as slow; that those 5 are equal is what is checked.
+    """
+    tokenizer = Tokenizer.from_merges()
     words = ["cat", "red fox", "house", "grand piano", "yacht"]
     labels = [f"{word} {i}" for i, word in enumerate(words * 10, 10)]  # of two digits: each word is always as long
 
-    def loop(name, model):
-        each = (text_features(name, model, tokenizer, [t.format(label) for t in ENSEMBLE]) for label in labels[:5])
-        return torch.stack([F.normalize(unit.mean(dim=0), dim=-1) for unit in each], dim=1)
+    def loop(side, model):
+        columns = []
+        for label in labels[:5]:
+            features = text_features(side, model, tokenizer, [template.format(label) for template in ENSEMBLE])
+            columns.append(F.normalize(features.mean(dim=0), dim=-1))
+        return torch.stack(columns, dim=1)
 
-    calls = {name: partial(loop, name, model) for name, model in sides.items()}
-    calls["this code"] = lambda: zeroshot.zero_shot_classifier(sides["this code"], tokenizer, labels, ENSEMBLE)[:, :5]
+    def whole(module, model):
+        return module.zero_shot_classifier(model, tokenizer, labels, ENSEMBLE)[:, :5]
+
+    calls = {}
+    for side, model in models(replace(CONFIGS["ViT-B/32"], vision_layers=1)).items():
+        if side == "before":
+            calls[side] = partial(whole, before.zeroshot, model)
+        elif side in OURS:
+            calls[side] = partial(whole, zeroshot, model)
+        else:
+            calls[side] = partial(loop, side, model)
     compare("classifier, 50 labels x 80 templates", calls, rounds=3, count=len(labels) * len(ENSEMBLE), part=5 / 50)
 
 
 @torch.no_grad()
 def image():
+    """The features of 1, 8 and 32 images."""
     for name in ("ViT-B/32", "RN50"):
         sides = models(replace(CONFIGS[name], transformer_layers=1))
-        sides["this code"] = zeroshot.fuse(sides["this code"].to(memory_format=torch.channels_last))  # as zeroshot.main
         for batch in (1, 8, 32):
-            x = torch.randn(batch, 3, 224, 224)
-            calls = {side: partial(image_features, side, model, x) for side, model in sides.items()}
+            images = torch.randn(batch, 3, 224, 224)
+            calls = {side: partial(image_features, side, model, images) for side, model in sides.items()}
             compare(f"encode_image {name}, batch {batch}", calls)
-
-
-def train_steps(config):
-    """{name: a function that does one training step and returns its loss}: AdamW, batch 256 of the tiny world."""
-    world = train_tiny.World(resolution=config.image_resolution)
-    tokenizer, (images, captions) = Tokenizer.train(world.texts(), 2048), world.batch(0, 256)
-
-    def step(name, model, optimizer):
-        tokens = tokenizer(captions, 32, pad=name != "this code")
-        if name == "transformers":
-            loss = model(input_ids=tokens, pixel_values=images, return_loss=True).loss
-        else:
-            features = image_features(name, model, images), model.encode_text(tokens)
-            loss = contrastive_loss(*features, model.logit_scale)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    sides = models(replace(config, vocab_size=len(tokenizer.vocab)))
-    sides["this code"].to(memory_format=torch.channels_last)
-    return {name: partial(step, name, model.train(), train_tiny.make_optimizer(model, 1e-3, 0.1))
-            for name, model in sides.items()}
 
 
 TINY = {"tiny-RN": CONFIGS["tiny-RN"], "ViT 64 px, 128 x 4": CLIPConfig(128, 64, 4, 128, 8, 128, 2, 32)}
 
 
+def train_steps(config):
+    """{side: a function that does one training step and returns its loss}: AdamW, 256 pairs of the tiny world."""
+    world = train_tiny.World(resolution=config.image_resolution)
+    tokenizer = Tokenizer.train(world.texts(), 2048)
+    images, captions = world.batch(0, 256)
+
+    def step(side, model, optimizer):
+        tokens = tokenizer(captions, 32, pad=side not in OURS)
+        if side == "transformers":
+            loss = model(input_ids=tokens, pixel_values=images, return_loss=True).loss
+        else:
+            loss = contrastive_loss(image_features(side, model, images), model.encode_text(tokens), model.logit_scale)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    calls = {}
+    for side, model in models(replace(config, vocab_size=len(tokenizer.vocab)), training=True).items():
+        calls[side] = partial(step, side, model, train_tiny.make_optimizer(model, 1e-3, 0.1))
+    return calls
+
+
 def training():
+    """One step of two tiny models."""
     for title, config in TINY.items():
         compare(f"training step, {title}", train_steps(config))
 
 
 def held(field):
     """Bytes that this process holds (VmRSS) or has held at most (VmHWM). Linux only."""
-    return int(re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) * 1024
 
 
-def peak(name, title):
-    """Prints how much memory a training step takes, above what is held before the first one."""
-    step, before = train_steps(TINY[title])[name], held("VmRSS")
+def peak(side, title):
+    """Print how much memory a training step takes, above what is held before the first one."""
+    step = train_steps(TINY[title])[side]
+    start = held("VmRSS")
     step()
     Path("/proc/self/clear_refs").write_text("5")  # forget the maximum so far
     step()
-    print(held("VmHWM") - before)
+    print(held("VmHWM") - start)
 
 
 def memory():
-    """Each side in a process of its own."""
+    """Peak memory of a training step, each side in a process of its own."""
     if sys.platform != "linux":
-        return print("peak memory is measured on Linux only")
+        print("peak memory is measured on Linux only")
+        return
     for title in TINY:
         peaks = {}
-        for name in ["this code", *(["open_clip"] if open_clip else [])]:
-            run = subprocess.run([sys.executable, "-c", f"import benchmark; benchmark.peak({name!r}, {title!r})"],
-                                 cwd=Path(__file__).parent, check=True, capture_output=True, text=True)
-            peaks[name] = int(run.stdout.split()[-1])
+        for side in ("plain", "accelerated", "open_clip"):
+            if side == "open_clip" and not open_clip:
+                continue
+            command = [sys.executable, "-c", f"import benchmark; benchmark.peak({side!r}, {title!r})"]
+            run = subprocess.run(command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True)
+            peaks[side] = int(run.stdout.split()[-1])
         FIGURES.append({"row": f"peak memory, {title}", "bytes": peaks})
-        print(f"{'peak memory, ' + title:66} " + ", ".join(f"{name} {n / 1e6:,.0f} MB" for name, n in peaks.items()))
+        print(f"{'peak memory, ' + title:37}" + "".join(f"  {side} {n / 1e6:,.0f} MB" for side, n in peaks.items()))
 
 
 def known_words(ours):
@@ -289,19 +355,22 @@ def known_words(ours):
 
 def tokenizer():
     """One thread, OpenAI's merges: captions of words it has seen before, and random words that it has not."""
-    rng, ours = random.Random(0), Tokenizer.from_merges()
+    rng = random.Random(0)
+    ours = Tokenizer.from_merges()
     known = known_words(ours)
     rng.shuffle(known)
-    captions = [" ".join(known[int(len(known) * rng.random() ** 3)] for _ in range(rng.randint(6, 14)))
-                for _ in range(30000)]
-    letters = iter(["".join(rng.choices(string.ascii_lowercase, k=rng.randint(3, 12))) for _ in range(300000)])
-    encoders = {"this code": ours.encode}
+    captions = []
+    for _ in range(30000):
+        words = [known[int(len(known) * rng.random() ** 3)] for _ in range(rng.randint(6, 14))]
+        captions.append(" ".join(words))
+    encoders = {"plain": ours.encode}
+    if before:
+        encoders["before"] = before.clip_minimal.Tokenizer(ours.merges).encode
     if openai:
         encoders["openai"] = sys.modules["clip.simple_tokenizer"].SimpleTokenizer().encode
     if tokenizers:  # Hugging Face's, in Rust
-        vocabulary = tokenizers.models.BPE({token: i for i, token in enumerate(ours.vocab)}, ours.merges,
-                                           end_of_word_suffix="</w>")
-        rust = tokenizers.Tokenizer(vocabulary)
+        ids = {token: i for i, token in enumerate(ours.vocab)}
+        rust = tokenizers.Tokenizer(tokenizers.models.BPE(ids, ours.merges, end_of_word_suffix="</w>"))
         rust.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
         encoders["tokenizers"] = lambda text: rust.encode(text).ids
 
@@ -310,34 +379,48 @@ def tokenizer():
 
     for encode in encoders.values():
         all_ids(encode, captions[:15000])
-    compare("tokenizer, captions", {name: partial(all_ids, encode, captions[15000:])
-                                    for name, encode in encoders.items()}, clock=time.process_time, count=15000)
+    calls = {side: partial(all_ids, encode, captions[15000:]) for side, encode in encoders.items()}
+    compare("tokenizer, captions", calls, clock=time.process_time, count=15000)
 
-    def next_words(encode, texts):  # each round other words, the same for all sides
-        return all_ids(encode, next(texts))
+    def new_word():
+        return "".join(rng.choices(string.ascii_lowercase, k=rng.randint(3, 12)))
 
-    rounds = [[" ".join(next(letters) for _ in range(6)) for _ in range(3000)] for _ in range(ROUNDS + 1)]
-    compare("tokenizer, new words", {name: partial(next_words, encode, iter(rounds))
-                                     for name, encode in encoders.items()}, clock=time.process_time, count=3000)
+    def next_ids(encode, rounds):  # each round other words, the same for all sides
+        return all_ids(encode, next(rounds))
+
+    rounds = []
+    for _ in range(ROUNDS + 1):
+        rounds.append([" ".join(new_word() for _ in range(6)) for _ in range(3000)])
+    calls = {side: partial(next_ids, encode, iter(rounds)) for side, encode in encoders.items()}
+    compare("tokenizer, new words", calls, clock=time.process_time, count=3000)
 
 
 def merges():
     """1,000 merges from 100,000 captions of ten words, 33,000 different ones in all."""
-    rng, known = random.Random(0), known_words(Tokenizer.from_merges())
-    captions = [" ".join(known[int(len(known) * rng.random() ** 2)] for _ in range(10)) for _ in range(100000)]
-    compare("learning 1,000 merges", {"this code": partial(Tokenizer.train, captions, 1514)}, rounds=3)
+    rng = random.Random(0)
+    known = known_words(Tokenizer.from_merges())
+    captions = []
+    for _ in range(100000):
+        captions.append(" ".join(known[int(len(known) * rng.random() ** 2)] for _ in range(10)))
+    calls = {"plain": lambda: Tokenizer.train(captions, 1514).merges}
+    if before:
+        calls["before"] = lambda: before.clip_minimal.Tokenizer.train(captions, 1514).merges
+    compare("learning 1,000 merges", calls, rounds=3)
 
 
 def drawing():
     """A batch of 256 scenes of the tiny world with captions: to compare with the training step of tiny-RN above."""
-    world, steps = train_tiny.World(), iter(range(100))
-    compare("drawing 256 scenes", {"this code": lambda: world.batch(next(steps), 256)})
+    world = train_tiny.World()
+    steps = iter(range(100))
+    times = in_turn({"plain": lambda: world.batch(next(steps), 256)}, ROUNDS)["plain"]
+    FIGURES.append({"row": "drawing 256 scenes", "seconds": {"plain": statistics.median(times)}})
+    print(f"{'drawing 256 scenes':37}  plain {statistics.median(times) * 1e3:.1f} ms")
 
 
 IMPORT = """import time, numpy, torch; start = time.perf_counter()
 import clip_minimal; print(time.perf_counter() - start)"""
 FIRST_STEP = """import torch, time; start = time.perf_counter(); import train_tiny
-from clip_minimal import CLIP, CONFIGS, Tokenizer, contrastive_loss
+from clip_minimal import CLIP, CONFIGS, Tokenizer
 world = train_tiny.World(); tokenizer = Tokenizer.train(world.texts(), 2048); model = CLIP(CONFIGS["tiny-RN"])
 train_tiny.train(world, model, tokenizer, steps=1); print(time.perf_counter() - start)"""
 
@@ -345,68 +428,83 @@ train_tiny.train(world, model, tokenizer, steps=1); print(time.perf_counter() - 
 def startup():
     """Importing beyond torch and numpy, the first training step after importing torch, loading ViT-B/32 from a file."""
     for title, code in (("importing clip_minimal", IMPORT), ("import to the end of the first step", FIRST_STEP)):
-        run = partial(subprocess.run, [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=True,
-                      capture_output=True, text=True)
-        seconds = statistics.median(float(run().stdout.split()[-1]) for _ in range(3))
-        FIGURES.append({"row": title, "seconds": {"this code": seconds}})
-        print(f"{title:66} this code {seconds * 1e3:.1f} ms", flush=True)
+        seconds = []
+        for _ in range(3):
+            run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+            seconds.append(float(run.stdout.split()[-1]))
+        FIGURES.append({"row": title, "seconds": {"plain": statistics.median(seconds)}})
+        print(f"{title:37}  plain {statistics.median(seconds) * 1e3:.1f} ms", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/model.pt"
         save(path, CLIP(CONFIGS["ViT-B/32"]).half(), Tokenizer.from_merges())
-        calls = {"this code": lambda: load(path)[0].logit_scale}
+        calls = {"plain": lambda: load(path)[0].logit_scale.detach()}
+        if before:
+            calls["before"] = lambda: before.clip_minimal.load(path)[0].logit_scale.detach()
         if openai:
-            calls["openai"] = lambda: openai.load(path, "cpu")[0].logit_scale
+            calls["openai"] = lambda: openai.load(path, "cpu")[0].logit_scale.detach()
         compare("load ViT-B/32, float16 state dict", calls)
+
+
+# ---- How time grows with the work ----------------------------------------------------------------
 
 
 def curve(panel, name, points):
     """Measure points (x, call, operations), five times in turn, for one panel of growth and a kind of model."""
-    x, calls, operations = zip(*points)
-    for call in calls:
+    a = torch.randn(1536, 1536)
+    calls = {x: call for x, call, _ in points}
+    calls["matrices"] = lambda: a @ a
+    for call in calls.values():
         call()
-    times, rate = in_turn(dict(zip(x, calls)), 5)
-    medians = [statistics.median(times[value]) for value in x]
-    FIGURES.append({"row": "growth", "panel": panel, "model": name, "x": x, "seconds": medians,
-                    "operations": operations, "matrix rate": rate})
-    print(f"{panel}, {name} (share of the matrix rate): "
-          + ", ".join(f"{v:.3g}: {s * 1e3:,.0f} ms ({n / s / rate:.0%})" for v, s, n in zip(x, medians, operations)),
-          flush=True)
+    times = in_turn(calls, 5)
+    rate = 2 * 1536 ** 3 / statistics.median(times.pop("matrices"))  # operations a second, of matrix products
+    medians = [statistics.median(seconds) for seconds in times.values()]
+    operations = [work for _, _, work in points]
+    FIGURES.append({"row": "growth", "panel": panel, "model": name, "x": [x for x, _, _ in points],
+                    "seconds": medians, "operations": operations, "matrix rate": rate})
+    line = f"{panel}, {name} (share of the matrix rate): "
+    for (x, _, work), seconds in zip(points, medians):
+        line += f"{x:.3g}: {seconds * 1e3:,.0f} ms ({work / seconds / rate:.0%}), "
+    print(line.rstrip(", "), flush=True)
 
 
 @torch.no_grad()
 def growth():
-    """How the time of a call grows with texts, batch, labels, images and models, beside the count of its operations;
-    the models are ViT-B/32 and RN50 but for what grows. Then that count for the nine published models."""
-    tokenizer, vit, resnet = Tokenizer.from_merges(), CONFIGS["ViT-B/32"], CONFIGS["RN50"]
+    """How the time of a call of the plain code grows with texts, batch, labels, images and models.
+
+    Beside it stands the count of its operations; the models are ViT-B/32 and RN50 but for what grows.
+    Then that count for the nine published models.
+    """
+    tokenizer = Tokenizer.from_merges()
+    vit = CONFIGS["ViT-B/32"]
     text_model = CLIP(replace(vit, vision_layers=1)).eval()
 
     def texts(T):
-        several = [" ".join([word] * (T - 2)) for word in "bcdefghijklmnopq"]  # without a common beginning
-        call = partial(zeroshot.encode_texts, text_model, tokenizer, several)
-        return T, call, 16 * flops(vit, T)[1]
+        several = [" ".join([word] * (T - 2)) for word in "bcdefghijklmnopq"]
+        return T, partial(zeroshot.encode_texts, text_model, tokenizer, several), 16 * flops(vit, T)[1]
 
     def labels(N):
         names = [f"a photo of a cat {i}" for i in range(100, 100 + N)]  # all of the same length
-        call = partial(zeroshot.zero_shot_classifier, text_model, tokenizer, names)
-        return N, call, N * flops(vit, tokenizer(names[0], pad=False).shape[1])[1]
+        T = tokenizer(names[0], pad=False).shape[1]
+        return N, partial(zeroshot.zero_shot_classifier, text_model, tokenizer, names), N * flops(vit, T)[1]
 
-    def images(config, B, x=None):
-        model, R = CLIP(replace(config, transformer_layers=1, vocab_size=1000)).eval(), config.image_resolution
-        model, work = zeroshot.fuse(model.to(memory_format=torch.channels_last)), flops(config)[0]
-        return x or work / 1e9, partial(zeroshot.encode_images, model, torch.randn(B, 3, R, R)), B * work
+    def images(config, B, x):
+        model = CLIP(replace(config, transformer_layers=1, vocab_size=1000)).to(memory_format=torch.channels_last)
+        R = config.image_resolution
+        return x, partial(zeroshot.encode_images, model.eval(), torch.randn(B, 3, R, R)), B * flops(config)[0]
 
-    curve("tokens in each of 16 texts", "ViT-B/32", (texts(T) for T in (4, 8, 16, 32, 77)))
-    curve("images in a batch", "ViT-B/32", (images(vit, B, B) for B in (1, 2, 4, 8, 16, 32)))
-    curve("labels of a classifier", "ViT-B/32", (labels(N) for N in (1, 4, 16, 64, 256)))
-    for name, tiny, narrow in (("ViT-B/32", "tiny-ViT", (64, 128, 256, 512)), ("RN50", "tiny-RN", (8, 16, 32))):
+    curve("tokens in each of 16 texts", "ViT-B/32", [texts(T) for T in (4, 8, 16, 32, 77)])
+    curve("images in a batch", "ViT-B/32", [images(vit, B, B) for B in (1, 2, 4, 8, 16, 32)])
+    curve("labels of a classifier", "ViT-B/32", [labels(N) for N in (1, 4, 16, 64, 256)])
+    for name, tiny, widths in (("ViT-B/32", "tiny-ViT", (64, 128, 256, 512)), ("RN50", "tiny-RN", (8, 16, 32))):
         config = CONFIGS[name]
-        curve("pixels along a side, 4 images", name,
-              (images(replace(config, image_resolution=R), 4, R) for R in (64, 96, 128, 224, 320, 448)))
-        smaller = [CONFIGS[tiny], *(replace(config, vision_width=D) for D in narrow)]
-        curve("GFLOPs of the model, 8 images", name, (images(c, 8) for c in (*smaller, config)))
+        points = [images(replace(config, image_resolution=R), 4, R) for R in (64, 96, 128, 224, 320, 448)]
+        curve("pixels along a side, 4 images", name, points)
+        smaller = [CONFIGS[tiny], *[replace(config, vision_width=width) for width in widths], config]
+        points = [images(c, 8, flops(c)[0] / 1e9) for c in smaller]
+        curve("GFLOPs of the model, 8 images", name, points)
     for name in SHA256:
-        image, text = flops(CONFIGS[name])
-        print(f"{name:15} {image / 1e9:7.2f} GFLOPs for an image, {text / 1e9:6.2f} for a text of 77 tokens")
+        for_image, for_text = flops(CONFIGS[name])
+        print(f"{name:15} {for_image / 1e9:7.2f} GFLOPs for an image, {for_text / 1e9:6.2f} for a text of 77 tokens")
 
 
 def draw_growth(path):
@@ -416,11 +514,14 @@ def draw_growth(path):
     *axes, legend = figure.subplots(2, 3).flat
     panels = dict(zip(dict.fromkeys(row["panel"] for row in rows), axes))
     for row in rows:
-        axis, name, x, rate = panels[row["panel"]], row["model"], row["x"], row["matrix rate"]
+        axis = panels[row["panel"]]
+        name = row["model"]
+        x = row["x"]
+        rate = row["matrix rate"]
         colour, marker, line = ("#0072B2", "o", "-") if name == "ViT-B/32" else ("#D55E00", "s", "--")
-        axis.loglog(x, [1e3 * s for s in row["seconds"]], marker, color=colour, mfc="none", mew=1.5,
+        axis.loglog(x, [1e3 * seconds for seconds in row["seconds"]], marker, color=colour, mfc="none", mew=1.5,
                     label=f"{name} and smaller, measured")
-        axis.loglog(x, [1e3 * n / rate for n in row["operations"]], line, color=colour, lw=1.2,
+        axis.loglog(x, [1e3 * work / rate for work in row["operations"]], line, color=colour, lw=1.2,
                     label=f"operations at {rate / 1e9:.0f} GFLOP/s,\nthe rate of matrix products")
         axis.set(xlabel=row["panel"], ylabel="milliseconds")
         if isinstance(x[0], int):
@@ -437,23 +538,28 @@ def draw_growth(path):
 
 
 def main():
-    rows = {row.__name__: row for row in (text, classifier, image, training, memory, tokenizer, merges,
-                                          drawing, startup, growth)}
+    global before
+    all_rows = (text, classifier, image, training, memory, tokenizer, merges, drawing, startup, growth)
+    rows = {row.__name__: row for row in all_rows}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=rows, help="this row; may be given several times")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default: %(default)s)")
+    parser.add_argument("--before", metavar="DIR", help="measure another checkout of this repository, too")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     parser.add_argument("--plot", metavar="PNG", help="draw growth here (default: growth.png beside the JSON, if any)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    peers = [f"{name} {getattr(sys.modules[name], '__version__', '')}".strip() for name in PEERS if name in sys.modules]
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, {args.threads} threads; {', '.join(peers)}")
-    print(f"{'':37}{'ratio (spread)':22} share  median")
+    if args.before:
+        before = import_checkout(args.before)
+    versions = [f"{name} {getattr(sys.modules[name], '__version__', '')}".strip() for name in PEERS if name in sys.modules]
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, {args.threads} threads; {', '.join(versions)}")
     for name in args.only or rows:
         rows[name]()
     if args.json:
         Path(args.json).write_text(json.dumps(FIGURES, indent=1))
-    plot = args.plot or args.json and Path(args.json).with_name("growth.png")
+    plot = args.plot
+    if plot is None and args.json:
+        plot = Path(args.json).with_name("growth.png")
     if plot and "growth" in (args.only or rows):
         draw_growth(plot)
 

@@ -1,5 +1,6 @@
 """Lets the tests import the three files from the folder above, and leaves slow tests to `pytest -m slow`."""
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models gain nothing from more, and lose much beside other work
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # Shells let what they start in the background ignore Ctrl-C, and its children too; tests of Ctrl-C need it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config):

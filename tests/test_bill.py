@@ -17,10 +17,8 @@ def bills():
 def test_bill_of_one_model_by_hand(bills):
     """ViT-B/32: 49 patches of 3,072 numbers and 1 class token, 12 blocks 768 wide; a text of 77 tokens, 512 wide. A
     block's products: queries, keys and values 3 D², output D², perceptron 8 D², and 2 T D with keys and values."""
-    image = 49 * 3072 * 768 + 11 * 50 * (12 * 768 ** 2 + 2 * 50 * 768) + 768 * 512
-    image += 50 * 3 * 768 ** 2 + 9 * 768 ** 2 + 2 * 50 * 768  # of the last block one token is wanted
-    text = 11 * 77 * (12 * 512 ** 2 + 2 * 77 * 512) + 512 * 512
-    text += 77 * 3 * 512 ** 2 + 9 * 512 ** 2 + 2 * 77 * 512
+    image = 49 * 3072 * 768 + 12 * 50 * (12 * 768 ** 2 + 2 * 50 * 768) + 768 * 512
+    text = 12 * 77 * (12 * 512 ** 2 + 2 * 77 * 512) + 512 * 512
     operations = 3 * 12.8e9 * 2 * (image + text)
     found = bills["ViT-B/32"]
     assert found["operations"] == pytest.approx(operations, rel=1e-12)
@@ -29,12 +27,15 @@ def test_bill_of_one_model_by_hand(bills):
     assert (found["paper's V100 days"], found["utilisation"], found["similarities MB sharded"]) == ("", "", "")
 
 
-@pytest.mark.parametrize("name, gpu_days, gflops", [("RN50x64", 10_656, 529.11 + 23.55), ("ViT-L/14", 3_072, 175.33)])
+@pytest.mark.parametrize("name, gpu_days, gflops", [("RN50x64", 10_656, 529.11 + 23.55),
+                                                    ("ViT-L/14", 3_072, 175.33)])
 def test_utilisation_of_the_papers_runs(name, gpu_days, gflops, bills):
-    """From open_clip's counts, which have all tokens in the last block: a block of 24 more, so 4 %."""
+    """From open_clip's counts. For RN50x64 they are 1.6 % above ours: see test_flops.py on attention pooling."""
     found = bills[name]
     assert found["paper's V100 days"] == gpu_days
-    assert found["utilisation"] == pytest.approx(3 * 12.8e9 * gflops * 1e9 / (gpu_days * 86400 * 125e12), rel=0.04)
+    expected = 3 * 12.8e9 * gflops * 1e9 / (gpu_days * 86400 * 125e12)
+    assert found["utilisation"] == pytest.approx(expected, rel=0.017 if name == "RN50x64" else 0.001)
+    assert f"{found['utilisation']:.1%}" == {"RN50x64": "18.1%", "ViT-L/14": "20.3%"}[name], "as bill.py says"
     assert abs(found["utilisation"] - bill.UTILISATION) < 0.02, "what is assumed elsewhere"
 
 

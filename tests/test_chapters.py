@@ -1,5 +1,6 @@
 """The chapters of the tutorial: their code runs, without Jupyter, on a small share of the work; what their text names
-exists; exercises and hints are those of hints.md; what is committed has been run to its end."""
+exists; the source that they show is that of today; exercises and hints are those of hints.md; what is committed has
+been run to its end."""
 import json
 import os
 import re
@@ -140,6 +141,16 @@ def test_what_is_committed_was_run_to_its_end(path):
     assert "minutes on" in "".join(code[-1]["outputs"][0]["text"])
     everything = json.dumps(outputs)
     assert "/work/" not in everything and "/tmp/" not in everything, "a path of the machine"
+
+
+@each
+def test_source_that_is_shown_is_that_of_today(path):
+    notebook = json.loads(path.read_text("utf-8"))
+    for cell, text in chapter.show_cells(notebook):
+        printed = "".join(line for output in cell["outputs"] for line in output["text"])
+        assert printed == text, f"{''.join(cell['source'])} prints something else now: run python tutorial/chapter.py"
+    shown = sum(re.search(r"^show\(", code, re.M) is not None for code in cells(path, "code"))
+    assert len(chapter.show_cells(notebook)) == shown, "a cell that shows source must do nothing else"
 
 
 def test_exercises_and_hints_are_those_of_hints_md():

@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from clip_minimal import BYTES, CLIP, CLIPConfig, Tokenizer, load, save
+from tutorial.extras.convert import load_other
 
+ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = ROOT.glob("tutorial/extras/*.py")
 CAPTIONS = ["a red star", "a blue star on grey", "two red moons"]
 
 
@@ -35,13 +38,15 @@ def saved(tmp_path):
     return tmp_path / "model.pt", model, tokenizer
 
 
+@pytest.mark.parametrize("reader", [load, load_other])
 @pytest.mark.parametrize("change", [dict(), dict(quick_gelu=False), dict(vision_layers=(1, 2, 3, 1)),
                                     dict(image_resolution=48),  # an attention pool of one place, as of 32 pixels
                                     dict(vision_layers=2, vision_width=64, vision_patch_size=8)])
-def test_what_is_saved_comes_back(tmp_path, change):
+def test_what_is_saved_comes_back(tmp_path, capsys, change, reader):
     model, tokenizer = make(**change)
     save(tmp_path / "model.pt", model, tokenizer)
-    loaded, loaded_tokenizer = load(tmp_path / "model.pt")
+    loaded, loaded_tokenizer = reader(tmp_path / "model.pt")
+    assert capsys.readouterr().err == ""  # the file tells all there is to know
     assert loaded.config == model.config and not loaded.training
     assert all(not module.training for module in loaded.modules())
     assert list(loaded.state_dict()) == list(model.state_dict())
@@ -67,13 +72,15 @@ def test_what_is_saved_is_a_plain_state_dict(tmp_path, quick_gelu):
     assert content.merges == tokenizer.merges and content.quick_gelu is quick_gelu
 
 
-def test_device(saved):
-    assert all(x.device.type == "meta" for x in load(saved[0], "meta")[0].state_dict().values())
+@pytest.mark.parametrize("reader", [load, load_other])
+def test_device(saved, reader):
+    assert all(x.device.type == "meta" for x in reader(saved[0], "meta")[0].state_dict().values())
 
 
-def test_quick_gelu_may_be_overruled(tmp_path):
-    save(tmp_path / "model.pt", *make(quick_gelu=False))
-    assert load(tmp_path / "model.pt", quick_gelu=True)[0].config.quick_gelu
+@pytest.mark.parametrize("quick_gelu", [True, False])
+def test_quick_gelu_may_be_overruled(tmp_path, quick_gelu):
+    save(tmp_path / "model.pt", *make(quick_gelu=not quick_gelu))
+    assert load_other(tmp_path / "model.pt", quick_gelu=quick_gelu)[0].config.quick_gelu is quick_gelu
 
 
 def test_saving_leaves_one_file_and_replaces_the_old(saved):
@@ -101,20 +108,43 @@ def test_an_interrupted_save_leaves_the_old_file(saved, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_full_disk(saved, monkeypatch):
+    """PyTorch makes a RuntimeError of it; what comes out names the file and the reason, and the old file is left."""
+    path, model, tokenizer = saved
+    before = path.read_bytes()
+
+    def full(content, target):
+        target.write(b"half")
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError:
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=re.escape(str(path)) + ".*No space left") as error:
+        save(path, model, tokenizer)
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
 # ---- Files that are no checkpoint ------------------------------------------------------------------------------------
 
 
 def refused(path):
-    """The one line that load says about the file."""
-    with pytest.raises(ValueError, match=re.escape(str(path))) as error:
-        load(path)
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    """The lines that load and load_other say about the file, one each."""
+    messages = []
+    for reader in (load, load_other):
+        with pytest.raises(ValueError, match=re.escape(str(path))) as error:
+            reader(path)
+        assert "\n" not in str(error.value)
+        messages.append(str(error.value))
+    return messages
 
 
-def test_missing_file(tmp_path):
+@pytest.mark.parametrize("reader", [load, load_other])
+def test_missing_file(tmp_path, reader):
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none.pt"))) as error:
-        load(tmp_path / "none.pt")
+        reader(tmp_path / "none.pt")
     assert "\n" not in str(error.value)
 
 
@@ -137,17 +167,21 @@ def test_truncated_file(saved, share):
 
 
 def changed(saved, change):
-    """What load says about the file after change(its state dict)."""
+    """What both readers say about the file after change(its state dict): the same."""
     content = torch.load(saved[0], weights_only=True)
     change(content)
     torch.save(content, saved[0])
-    return refused(saved[0])
+    by_load, by_load_other = refused(saved[0])
+    assert by_load == by_load_other
+    return by_load
 
 
 @pytest.mark.parametrize("content", [[], {}, 7, None, "red", {"state_dict": 3}, {"a": 1}, {1: 2}, torch.zeros(3)])
 def test_content_that_is_something_else(tmp_path, content):
     torch.save(content, tmp_path / "model.pt")
-    refused(tmp_path / "model.pt")
+    messages = refused(tmp_path / "model.pt")
+    if not isinstance(content, dict):
+        assert all(f"it holds no state dict but this: {content!r}" in message for message in messages)
 
 
 def test_missing_merges(saved, monkeypatch, tmp_path):
@@ -171,7 +205,8 @@ def test_merges_that_are_none(saved, merges):
                                  "positional_embedding", "text_projection", "visual.attnpool.positional_embedding",
                                  "transformer.resblocks.0.attn.in_proj_weight", "token_embedding.weight"])
 def test_missing_weight(saved, key):
-    assert key in changed(saved, lambda content: content.pop(key))
+    message = changed(saved, lambda content: content.pop(key))
+    assert f"there is no '{key}'" in message or f'Missing key(s) in state_dict: "{key}"' in message
 
 
 def test_missing_stage(saved):
@@ -216,18 +251,19 @@ def test_code_in_a_file_is_not_run(tmp_path, plain):
     path, trap = tmp_path / "model.pt", tmp_path / "sprung"
     with open(path, "wb") as file:
         pickle.dump({"a": Trap(str(trap))}, file, 2) if plain else torch.save({"a": Trap(str(trap))}, file)
-    message = refused(path)
-    assert plain or "mkdir" in message
+    messages = refused(path)
+    assert plain or all("mkdir" in message for message in messages)
     assert not trap.exists()
     with open(path, "rb") as file:  # the trap does work
         pickle.load(file) if plain else torch.load(file, weights_only=False)
     assert trap.exists()
 
 
-@pytest.mark.parametrize("name", ["clip_minimal.py", "train_tiny.py", "zeroshot.py"])
+@pytest.mark.parametrize("name", ["clip_minimal.py", "train_tiny.py", "zeroshot.py",
+                                  *sorted(f"tutorial/extras/{path.name}" for path in EXTRAS)])
 def test_nothing_is_run_that_a_file_or_a_name_holds(name):
     """No eval, no shell, no process; PyTorch's files are read as weights only, and no other pickles at all."""
-    tree = ast.parse((Path(__file__).parent.parent / name).read_text("utf-8"))
+    tree = ast.parse((ROOT / name).read_text("utf-8"))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)

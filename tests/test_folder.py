@@ -1,6 +1,9 @@
-"""--data: the layouts in which people keep captioned images, and what happens to bad ones."""
+"""Own pictures: the layouts in which people keep captioned images, and what happens to bad ones."""
 import json
 import struct
+import subprocess
+import sys
+import warnings
 import zlib
 
 import numpy as np
@@ -8,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-import zeroshot
 from clip_minimal import normalize
-from zeroshot import Folder, open_image, read_captions
+from tutorial.extras import own_images
+from tutorial.extras.own_images import Folder, check_picture, main, read_captions
+from zeroshot import open_image
 
 
 @pytest.fixture
@@ -65,9 +69,14 @@ BAD_ROWS = [('{"image": "picture_00.png", "caption": "a', "Unterminated"), ("[1,
             ('{"image": "picture_00.png", "caption": null}', "NoneType"), ("[" * 100_000, "recursion"),
             ('{"image": "picture_00.png", "caption": 7}', "'int'"), ('{"image": "picture_00.png"}', "empty caption"),
             ('{"image": "picture_00.png", "caption": ["a dog", null]}', "NoneType"),
+            ('{"image": "picture_00.png", "caption": {"en": "a dog"}}', "'dict'"),
+            ('{"image": "picture_00.png", "caption": []}', "empty caption"), ("{}", "empty caption"),
+            ('{"caption": "a dog"}', "no image: its name is not given"), ('{"caption": []}', "empty caption"),
+            ('{"file_name": "", "caption": "a dog"}', "no image: its name is not given"),
+            ('{"image": "a\\nb.png", "caption": "a dog"}', "no image"),
             ('{"image": null, "caption": "a dog"}', "no image"), ('{"image": 4, "caption": "a dog"}', "no image"),
             ('{"image": "gone.png", "caption": "a dog"}', "no image"),
-            ('{"image": "a\\u0000b", "caption": "a dog"}', "no image"),
+            ('{"image": "a\\u0000b", "caption": "a dog"}', "b: not a readable picture (embedded null byte)"),
             ('{"image": "\\ud800.png", "caption": "a dog"}', "no image"),
             ('{"image": "../outside.png", "caption": "a secret"}', "outside the folder"),
             ('{"image": "Images/../../outside.png", "caption": "a secret"}', "outside the folder"),
@@ -84,12 +93,42 @@ def test_each_bad_json_line_is_reported_with_its_number(root, row, what):
     assert "captions.jsonl, line 2: " in problem and what in problem and "\n" not in problem
 
 
+def test_fields_of_json_lines(root):
+    """White space is not part of a caption, half of a character is "?"; "image" and "caption" come first."""
+    row = {"file_name": "picture_02.png", "text": "a cat", "image": "picture_00.png", "caption": [" a dog\n", "\ud83d"]}
+    blank = {"image": "picture_00.png", "caption": " \t"}
+    (root / "captions.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(blank))
+    captions, (problem,) = read_captions(root)
+    assert by_name(captions) == {"picture_00.png": ["a dog", "?"]} and problem.endswith("line 2: empty caption")
+
+
+@pytest.mark.parametrize("header", ["image,caption", "Image\tcaption", " IMAGE , text"])
+def test_header_of_a_captions_file(root, header):
+    """In the first line alone; and a picture's name may begin as a header does."""
+    lines = [header, "picture_00.png,a dog", header]
+    (root / "captions.txt").write_text("\n".join(lines))
+    captions, (problem,) = read_captions(root)
+    assert by_name(captions) == {"picture_00.png": ["a dog"]} and "captions.txt, line 3: no image: " in problem
+    (root / "picture_00.png").rename(root / "image_0.png")
+    (root / "captions.txt").write_text("image_0.png,a dog")
+    assert by_name(read_captions(root)[0]) == {"image_0.png": ["a dog"]}
+
+
+def test_quotes_in_a_captions_file(root):
+    """Two of them within quotes are one, as spreadsheets write them."""
+    lines = ['picture_00.png,"a ""red"" dog"', 'picture_00.png,a "red" dog', 'picture_00.png,"']
+    (root / "captions.csv").write_text("\n".join(lines))
+    assert by_name(read_captions(root)[0]) == {"picture_00.png": ['a "red" dog', 'a "red" dog', '"']}
+
+
 def test_captions_file_beside_a_folder_of_images(root):
-    """Flickr8k keeps its pictures in Images/."""
+    """Flickr8k keeps its pictures in Images/. Those beside the captions file come first."""
     (root / "Images").mkdir()
     (root / "picture_00.png").rename(root / "Images/picture_00.png")
-    (root / "captions.txt").write_text("picture_00.png,a dog\n")
-    assert by_name(read_captions(root)[0]) == {"picture_00.png": ["a dog"]}
+    Image.new("RGB", (60, 60)).save(root / "Images/picture_01.png")
+    (root / "captions.txt").write_text("picture_00.png,a dog\npicture_01.png,a cat\n")
+    captions = read_captions(root)[0]
+    assert captions == {root / "Images/picture_00.png": ["a dog"], root / "picture_01.png": ["a cat"]}
 
 
 def test_sidecar_files(root):
@@ -109,23 +148,26 @@ def test_captions_from_names(root):
     for name in ("Red-Kite_02", "1234"):
         Image.new("RGB", (60, 60)).save(root / f"birds/of_prey/{name}.png")
     Image.new("RGB", (60, 60)).save(root / "007.png")
+    (root / "picture_01.png").rename(root / "IMG 1.PNG")  # as cameras write it
     captions, problems = read_captions(root, from_names=True)
     names = by_name(captions)
     assert names["Red-Kite_02.png"] == ["Red Kite, of prey, birds"] and names["1234.png"] == ["of prey, birds"]
-    assert names["picture_00.png"] == ["picture"] and len(names) == 32
+    assert names["picture_00.png"] == ["picture"] and names["IMG 1.PNG"] == ["IMG"] and len(names) == 32
     assert [problem.endswith("007.png: empty caption") for problem in problems] == [True]
 
 
 def test_each_bad_line_is_reported_with_its_number(root, tmp_path):
     """An absent image, an empty caption, no caption at all; and no name leads out of the folder."""
     lines = ["gone.png,a dog", "picture_00.png,  ", "picture_01.png", "../outside.png,a secret",
-             f"{tmp_path / 'outside.png'},a secret", " picture_02.png ,a cat", f"{'x' * 300},too long a name"]
+             f"{tmp_path / 'outside.png'},a secret", " picture_02.png ,a cat", f"{'x' * 300},too long a name",
+             ",a dog without a name"]
     (root / "captions.txt").write_text("\n".join(lines))
     captions, problems = read_captions(root)
     assert by_name(captions) == {"picture_02.png": ["a cat"]}
-    expected = ["no image", "empty caption", "empty caption", "outside the folder", "outside the folder", "no image"]
+    expected = ["no image", "empty caption", "empty caption", "outside the folder", "outside the folder", "no image",
+                "no image: its name is not given"]
     for number, (problem, what) in enumerate(zip(problems, expected, strict=True), 1):
-        assert f"captions.txt, line {number if number < 6 else 7}: " in problem and what in problem
+        assert f"captions.txt, line {number if number < 6 else number + 1}: " in problem and what in problem
         assert "\n" not in problem
 
 
@@ -139,8 +181,143 @@ def test_absent_folder_and_too_few_images(root):
     with pytest.raises(FileNotFoundError, match="gone: no such folder"):
         read_captions(root / "gone")
     (root / "captions.txt").write_text("picture_00.png,a cat\n")
-    with pytest.raises(ValueError, match="1 images with captions"):
+    with pytest.raises(ValueError, match="1 images with captions, and 20 are needed"):
         Folder(root, 48)
+
+
+def damage(path):
+    """Leave the head of a picture of noise as it is, so that only decoding tells that it is damaged."""
+    noise = np.random.default_rng(0).integers(256, size=(80, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    content = bytearray(path.read_bytes())
+    content[2000:] = bytes(len(content) - 2000)
+    path.write_bytes(content)
+
+
+def test_too_few_held_out_images_that_can_be_read(root):
+    """There are enough of them, so the line must not say that 20 are needed."""
+    for path in root.glob("*.png"):
+        damage(path)
+    with pytest.raises(ValueError, match="of 3 held-out images 0 can be read, and 2 are needed.*left out: .*picture_"):
+        Folder(root, 48, from_names=True)
+
+
+@pytest.mark.parametrize("memory", [0, 2e9])
+def test_a_folder_whose_training_images_all_became_unreadable_is_refused(root, memory, monkeypatch, capsys):
+    """Else a batch would look for another image for ever. Each image is reported once."""
+    data = Folder(root, 48, from_names=True, memory=memory)
+    for i in data.train:
+        data.paths[i].unlink()
+    read_pixels = data.pixels
+    calls = []
+
+    def pixels(i):
+        calls.append(i)
+        assert len(calls) < 5000, "it goes on for ever"
+        return read_pixels(i)
+
+    monkeypatch.setattr(data, "pixels", pixels)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="data: none of its 27 images to train on can be read"):
+            data.batch(0, 9)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(set(lines)) == 27 and all("no such file" in line for line in lines)
+
+
+def test_the_last_image_that_can_be_read_takes_all_places(root, capsys):
+    (root / "captions.txt").write_text("".join(f"picture_{i:02}.png,number {i}\n" for i in range(30)))
+    data = Folder(root, 48)
+    for i in data.train[1:]:
+        damage(data.paths[i])
+    images, captions = data.batch(0, 9)
+    assert images.shape == (9, 3, 48, 48) and captions == data.captions[data.train[0]] * 9
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == errors.count("left out: ") <= 26
+
+
+def test_a_large_picture_is_taken_without_a_warning(root):
+    """Pillow warns from 89 million pixels on, and refuses from 179 million on."""
+    Image.new("1", (10_000, 9_000)).save(root / "large.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_picture(root / "large.png")
+
+
+def test_the_command_line_says_what_a_folder_holds(root, capsys):
+    lines = [f"picture_{i:02}.png,number {i} {j}\n" for i in range(30) for j in "ab"]
+    lines += [f"gone_{i}.png,a dog\n" for i in range(12)]
+    (root / "captions.csv").write_text("".join(lines))
+    assert main([str(root)]) == 0
+    printed, errors = capsys.readouterr()
+    assert not errors
+    assert f"layout: captions file {root / 'captions.csv'}\n" in printed
+    assert "found: 30 images with 60 captions\n" in printed
+    assert printed.count("27 images to train on with 54 captions, 3 held out, 12 left out\n") == 1
+    data = Folder(root, 48)
+    first = data.train[0]
+    assert f"\n  picture_{first:02}.png: number {first} a | number {first} b\n" in printed
+    assert "left out (12):\n" in printed and "captions.csv, line 70: no image: " in printed
+    assert "gone_9.png" in printed and "gone_10.png" not in printed and "... and 2 more\n" in printed
+    assert printed.endswith(f"next: python train_tiny.py --data {root}\n")
+
+
+LINES = {
+    "captions.tsv": "picture_{i:02}.png\tnumber {i}\n",
+    "captions.jsonl": '{{"image": "picture_{i:02}.png", "caption": "number {i}"}}\n',
+    "metadata.jsonl": '{{"file_name": "picture_{i:02}.png", "text": "number {i}"}}\n',
+}
+
+
+@pytest.mark.parametrize("files, argv, layout", [
+    (["metadata.jsonl", "captions.jsonl", "captions.tsv"], [], "captions file {root}/captions.tsv"),
+    (["metadata.jsonl", "captions.jsonl"], [], "JSON lines {root}/captions.jsonl"),
+    (["metadata.jsonl"], [], "JSON lines {root}/metadata.jsonl"),
+    ([], [], "side-car files"),
+    (["captions.tsv"], ["--captions-from-names"], "names"),
+])
+def test_the_command_line_names_the_layout(root, capsys, files, argv, layout):
+    """The first that there is, or names where they are asked for."""
+    for i in range(30):
+        (root / f"picture_{i:02}.txt").write_text(f"number {i}")
+    for name in files:
+        (root / name).write_text("".join(LINES[name].format(i=i) for i in range(30)))
+    assert main([str(root), *argv]) == 0
+    printed = capsys.readouterr().out
+    assert f"layout: {layout.format(root=root)}\n" in printed and "27 images to train on" in printed
+    assert printed.endswith(" ".join(["next: python train_tiny.py --data", str(root), *argv]) + "\n")
+    assert "left out (" not in printed
+
+
+def test_the_command_line_finds_damaged_held_out_images(root, capsys):
+    """As training does, and says so in one place."""
+    data = Folder(root, 48, from_names=True)
+    capsys.readouterr()
+    path = data.paths[data.test[0]]
+    damage(path)
+    assert main([str(root), "--captions-from-names"]) == 0
+    printed, errors = capsys.readouterr()
+    assert not errors and "2 held out, 1 left out" in printed
+    assert f"left out (1):\n  {path}: not a readable picture" in printed
+
+
+@pytest.mark.parametrize("argv, message", [([], "0 images with captions, and 20 are needed"),
+                                           (["gone"], "no such folder")])
+def test_the_command_line_ends_with_one_line_where_there_is_nothing_to_train_on(root, argv, message):
+    """As a script, from another folder."""
+    command = [sys.executable, own_images.__file__, root.joinpath(*argv)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert run.returncode == 2 and not run.stdout
+    assert run.stderr.startswith("own_images.py: ") and message in run.stderr and run.stderr.count("\n") == 1
+
+
+def test_the_help_tells_the_layouts_and_has_examples(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--help"])
+    printed = capsys.readouterr().out
+    assert exit.value.code == 0
+    for text in ("python tutorial/extras/own_images.py DIR --captions-from-names", "captions file", "JSON lines",
+                 "side-car files", "names", *own_images.LISTINGS):
+        assert text in printed
 
 
 def test_unreadable_images_are_left_out_and_reported(root, capsys):
@@ -153,6 +330,42 @@ def test_unreadable_images_are_left_out_and_reported(root, capsys):
         assert images.shape == (10, 3, 600, 600) and not {"broken", "text"} & set(captions)
     problems = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
     assert len(problems) == 2 and sum("broken.png" in line or "text.jpg" in line for line in problems) == 2
+
+
+@pytest.mark.parametrize("count, held_out", [(19, 0), (20, 2), (59, 5), (5100, 500)])
+def test_a_tenth_is_held_out_but_no_more_than_500(tmp_path, count, held_out):
+    for i in range(count):
+        (tmp_path / f"{'abcdefghij'[i % 10]}_{i}.pgm").write_bytes(b"P5 1 1 255 x")
+    if not held_out:
+        with pytest.raises(ValueError, match="19 images with captions, and 20 are needed"):
+            Folder(tmp_path, 6, from_names=True)
+        return
+    data = Folder(tmp_path, 6, from_names=True)
+    assert len(data.test) == held_out and len(data.train) == count - held_out
+
+
+def test_random_numbers_of_a_batch(root):
+    """A run that began with one version must go on with the same batches in another."""
+    lines = (f"picture_{i:02}.png,caption {i} {j}\n" for i in range(30) for j in "abc")
+    (root / "captions.txt").write_text("".join(lines))
+    data = Folder(root, 48, seed=3)
+    order = np.random.default_rng(3).permutation(30)
+    assert data.test == list(order[:3]) and list(data.train) == list(order[3:])
+    for step, epoch, start in ((0, 0, 0), (2, 0, 18), (4, 1, 9)):  # three steps are an epoch
+        images, captions = data.batch(step, 9)
+        indices = np.random.default_rng((3, 0, epoch)).permutation(order[3:])[start:start + 9]
+        chance = np.random.default_rng((3, 1, step)).random((9, 3))
+        expected = [f"caption {i} {'abc'[int(3 * u)]}" for i, u in zip(indices, chance[:, 2])]
+        assert captions == expected
+        squares = data.crop([data.pixels(i) for i in indices], chance[:, :2])
+        assert torch.equal(images, squares)
+
+
+def test_a_batch_larger_than_the_folder_is_refused(root):
+    data = Folder(root, 48, from_names=True)
+    assert len(data.batch(0, 27)[1]) == 27
+    with pytest.raises(ValueError, match="data: 27 images to train on are too few for batches of 28"):
+        data.batch(0, 28)
 
 
 def test_split_is_by_image_and_every_image_is_trained_on_once_an_epoch(root):
@@ -231,6 +444,9 @@ def test_memory_is_bounded_and_changes_nothing(root):
             assert torch.equal(again, images) and same == captions
     kept = [sum(pixels.nbytes for pixels in data.kept.values()) for data in folders]
     assert kept[0] == 0 and 3 * size < kept[1] <= 5.5 * size and len(folders[2].kept) == 30
+    for path in root.glob("*.png"):
+        path.unlink()
+    assert torch.equal(folders[2].batch(8, 9)[0], images), "what is kept is not read again"
 
 
 @pytest.mark.parametrize("world", [2, 3])
@@ -277,9 +493,9 @@ def test_a_picture_that_would_fill_the_memory_is_refused(root, capsys):
 
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
     (root / "bomb.png").write_bytes(bomb + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
-    for head in (True, False):
+    for read in (check_picture, open_image):
         with pytest.raises(ValueError, match="bomb.png: not a readable picture .*decompression bomb"):
-            open_image(root / "bomb.png", head)
+            read(root / "bomb.png")
     data = Folder(root, 48, from_names=True)
     assert "bomb.png" in capsys.readouterr().err and "bomb.png" not in {path.name for path in data.paths}
 
@@ -289,11 +505,20 @@ def test_retrieval_counts_any_caption_of_a_picture_as_right(root, monkeypatch):
     lines = [f"picture_{i:02}.png,{text}\n" for i in range(30) for text in (f"number {i}", f"shade {i}", "a picture")]
     (root / "captions.txt").write_text("".join(lines))
     data = Folder(root, 48)
-    seen = {}
-    monkeypatch.setattr(zeroshot, "encode_images", lambda model, images: torch.eye(3))
-    monkeypatch.setattr(zeroshot, "encode_texts", lambda model, tokenizer, texts, truncate: torch.tensor(
-        [[float(i in seen.setdefault(text, {int(text.split()[-1])} if text[-1].isdigit() else set()))
-          for i in data.test] for text in texts]))
+    monkeypatch.setattr(own_images, "encode_images", lambda model, images: torch.eye(3))
+    seen = []
+
+    def encode_texts(model, tokenizer, texts, truncate):
+        """Each text points at the image whose number it has, if any."""
+        assert truncate, "people's captions may be longer than the context"
+        seen.extend(texts)
+        features = torch.zeros(len(texts), 3)
+        for row, text in enumerate(texts):
+            for column, i in enumerate(data.test):
+                features[row, column] = text.endswith(f" {i}")
+        return features
+
+    monkeypatch.setattr(own_images, "encode_texts", encode_texts)
     results = data.evaluate(None, None)
     assert results["image to text R@1"] == (1, pytest.approx(3 / 7)) and len(seen) == 7
     value, chance = results["text to image R@1"]

@@ -1,13 +1,15 @@
-"""Files that others wrote: each layout that load reads, downloads, merges, and the one line that broken files get."""
+"""OpenAI's files: state dicts and TorchScript, downloads, merges, and the one line that broken files get.
+
+Both readers are tested: clip_minimal.load, and load_other of tutorial/extras/convert.py, whose other layouts are
+tested in test_convert.py.
+"""
 import functools
 import gzip
 import http.server
 import itertools
-import json
 import os
 import pickle
 import re
-import struct
 import sys
 import threading
 import zipfile
@@ -20,12 +22,15 @@ from torch import nn
 
 import clip_minimal
 from clip_minimal import BYTES, CLIP, CONFIGS, CLIPConfig, Tokenizer, infer_config, load
+from tutorial.extras import convert
+from tutorial.extras.convert import load_other
 
 VIT = CLIPConfig(64, 32, 2, 128, 8, 64, 2)
 SMALL = replace(VIT, vocab_size=600)  # for files that are refused before a tokenizer is looked for
 RESNET = CLIPConfig(64, 64, (1, 2, 1, 1), 2, None, 64, 1)
 PAIRS = [f"{a} {b}" for a, b in itertools.product(BYTES.values(), BYTES.values())][:48894]
 VIT_AND_RESNET = pytest.mark.parametrize("config", [VIT, RESNET], ids=["ViT", "ResNet"])
+BOTH_READERS = pytest.mark.parametrize("reader", [load, load_other])
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 
 
@@ -71,9 +76,9 @@ def features(model):
     return model.encode_image(torch.randn(2, 3, R, R, generator=draw)), model.encode_text(tokens)
 
 
-def check(path, config, weights, **options):
-    """load(path) gives that model, these weights in float32, and the merges of CLIP_BPE."""
-    model, tokenizer = load(path, **options)
+def check(reader, path, config, weights, **options):
+    """reader(path) gives that model, these weights in float32, and the merges of CLIP_BPE."""
+    model, tokenizer = reader(path, **options)
     assert model.config == config and not any(module.training for module in model.modules())
     expected = CLIP(config).eval()
     expected.load_state_dict(weights)
@@ -84,58 +89,33 @@ def check(path, config, weights, **options):
     assert tokenizer.merges == [tuple(pair.split()) for pair in PAIRS]
 
 
-# ---- State dicts: OpenAI's names, open_clip's ------------------------------------------------------------------------
+# ---- State dicts -----------------------------------------------------------------------------------------------------
 
 
+@BOTH_READERS
 @VIT_AND_RESNET
 @pytest.mark.parametrize("dtype", [torch.float, torch.half, torch.bfloat16, torch.double], ids=str)
-def test_state_dict_of_any_precision(tmp_path, config, dtype):
+def test_state_dict_of_any_precision(tmp_path, reader, config, dtype):
     torch.save(weights_of(config, dtype), tmp_path / "x.pt")
-    check(tmp_path / "x.pt", config, weights_of(config, dtype))
+    check(reader, tmp_path / "x.pt", config, weights_of(config, dtype))
 
 
+@BOTH_READERS
 @VIT_AND_RESNET
-def test_state_dict_with_three_integers(tmp_path, config):
+def test_state_dict_with_three_integers(tmp_path, reader, config):
     """As OpenAI's code saves it, here as PyTorch before 1.6 did: pickles one after the other, no zip."""
     numbers = dict(input_resolution=config.image_resolution, context_length=77, vocab_size=49408)
     numbers = {key: torch.tensor(value) for key, value in numbers.items()}
     torch.save({**numbers, **weights_of(config)}, tmp_path / "x.pt", _use_new_zipfile_serialization=False)
-    check(tmp_path / "x.pt", config, weights_of(config))
-
-
-def text_names(weights):
-    """open_clip's names where the text encoder is a module of its own."""
-    return {key if key.startswith("visual.") or key == "logit_scale" else f"text.{key}": x
-            for key, x in weights.items()}
-
-
-def prefixed(prefix, weights):
-    return {prefix + key: x for key, x in weights.items()}
-
-
-@pytest.mark.parametrize("layout, quick", [
-    (lambda weights: weights, True),
-    (lambda weights: prefixed("_orig_mod.", weights), True),
-    (lambda weights: prefixed("module.", weights), False),
-    (text_names, False),
-    (lambda weights: {"state_dict": weights}, False),
-    (lambda weights: {"epoch": 1, "name": "x", "state_dict": prefixed("module.", weights), "optimizer": {}}, False),
-    (lambda weights: {"state_dict": prefixed("module._orig_mod.", text_names(weights))}, False),
-], ids=["OpenAI", "compiled", "distributed", "text", "one device", "training", "all at once"])
-def test_names_and_their_kind_of_gelu(tmp_path, capsys, layout, quick):
-    """All names for the weights are known; the kind of GELU follows from them, is printed, and can be overruled."""
-    torch.save(layout(weights_of(VIT)), tmp_path / "x.pt")
-    check(tmp_path / "x.pt", replace(VIT, quick_gelu=quick), weights_of(VIT))
-    assert capsys.readouterr().err == f"{tmp_path / 'x.pt'}: {'QuickGELU' if quick else 'GELU'}\n"
-    check(tmp_path / "x.pt", replace(VIT, quick_gelu=not quick), weights_of(VIT), quick_gelu=not quick)
-    assert capsys.readouterr().err == f"{tmp_path / 'x.pt'}: {'GELU' if quick else 'QuickGELU'}\n"
+    check(reader, tmp_path / "x.pt", config, weights_of(config))
 
 
 # ---- TorchScript -----------------------------------------------------------------------------------------------------
 
 
+@BOTH_READERS
 @VIT_AND_RESNET
-def test_torchscript(tmp_path, config):
+def test_torchscript(tmp_path, reader, config):
     """OpenAI's own format, in half precision and with three integers."""
     model, R = CLIP(config).half().eval(), config.image_resolution
     model.load_state_dict(weights_of(config, torch.half))
@@ -146,7 +126,7 @@ def test_torchscript(tmp_path, config):
         model.register_buffer(name, torch.tensor(value))
     inputs = dict(encode_image=torch.randn(1, 3, R, R), encode_text=torch.full((1, 77), 49407))
     torch.jit.save(torch.jit.trace_module(model, inputs, check_trace=False), tmp_path / "x.pt")
-    check(tmp_path / "x.pt", config, weights_of(config, torch.half))
+    check(reader, tmp_path / "x.pt", config, weights_of(config, torch.half))
 
 
 class Trap(nn.Module):
@@ -169,17 +149,19 @@ class Trap(nn.Module):
         return x
 
 
-def test_code_in_a_torchscript_archive_is_not_run(tmp_path):
+@BOTH_READERS
+def test_code_in_a_torchscript_archive_is_not_run(tmp_path, reader):
     path, trap = tmp_path / "x.pt", tmp_path / "sprung"
     torch.jit.save(torch.jit.script(Trap(str(trap))), path)
-    refused(path)
+    refused(reader, path)
     assert not trap.exists()
     torch.jit.load(path)  # the trap does work
     assert trap.exists()
 
 
+@BOTH_READERS
 @pytest.mark.parametrize("name", ["from_file", "from_fileStorage", "save", "saveStorage"])
-def test_functions_in_a_torchscript_archive_are_not_called(tmp_path, name):
+def test_functions_in_a_torchscript_archive_are_not_called(tmp_path, reader, name):
     """Its pickle may name storages and modules but no function, in no disguise: one that writes a file is not run."""
     path, trap = tmp_path / "x.pt", tmp_path / "sprung"
     arguments = (7, str(trap)) if name.startswith("save") else (str(trap), True, 10)
@@ -187,88 +169,10 @@ def test_functions_in_a_torchscript_archive_are_not_called(tmp_path, name):
         call = pickle.dumps(arguments, 2)[2:-1] + b"R."  # without the protocol, and with a call at the end
         archive.writestr("x/data.pkl", b"\x80\x02ctorch\n" + name.encode() + b"\n" + call)
         archive.writestr("x/constants.pkl", b"\x80\x02).")
-    refused(path)
+    refused(reader, path)
     assert not trap.exists()
     getattr(torch, name.removesuffix("Storage"))(*arguments)  # the trap does work
     assert trap.exists()
-
-
-# ---- Hugging Face, safetensors ---------------------------------------------------------------------------------------
-
-
-def hugging_face(weights, layers=2):
-    """OpenAI's layout -> that of CLIPModel, all names written out."""
-    out = {"logit_scale": weights["logit_scale"],
-           "text_model.embeddings.position_ids": torch.arange(77)[None],
-           "text_model.embeddings.token_embedding.weight": weights["token_embedding.weight"],
-           "text_model.embeddings.position_embedding.weight": weights["positional_embedding"],
-           "text_model.final_layer_norm.weight": weights["ln_final.weight"],
-           "text_model.final_layer_norm.bias": weights["ln_final.bias"],
-           "text_projection.weight": weights["text_projection"].T,
-           "vision_model.embeddings.position_ids": torch.arange(17)[None],
-           "vision_model.embeddings.class_embedding": weights["visual.class_embedding"],
-           "vision_model.embeddings.patch_embedding.weight": weights["visual.conv1.weight"],
-           "vision_model.embeddings.position_embedding.weight": weights["visual.positional_embedding"],
-           "vision_model.pre_layrnorm.weight": weights["visual.ln_pre.weight"],
-           "vision_model.pre_layrnorm.bias": weights["visual.ln_pre.bias"],
-           "vision_model.post_layernorm.weight": weights["visual.ln_post.weight"],
-           "vision_model.post_layernorm.bias": weights["visual.ln_post.bias"],
-           "visual_projection.weight": weights["visual.proj"].T}
-    for (tower, prefix), n, kind in itertools.product([("text_model", ""), ("vision_model", "visual.")],
-                                                      range(layers), ["weight", "bias"]):
-        theirs, ours = f"{tower}.encoder.layers.{n}", f"{prefix}transformer.resblocks.{n}"
-        q, k, v = weights[f"{ours}.attn.in_proj_{kind}"].chunk(3)
-        out |= {f"{theirs}.self_attn.k_proj.{kind}": k, f"{theirs}.self_attn.v_proj.{kind}": v,
-                f"{theirs}.self_attn.q_proj.{kind}": q,
-                f"{theirs}.self_attn.out_proj.{kind}": weights[f"{ours}.attn.out_proj.{kind}"],
-                f"{theirs}.layer_norm1.{kind}": weights[f"{ours}.ln_1.{kind}"],
-                f"{theirs}.layer_norm2.{kind}": weights[f"{ours}.ln_2.{kind}"],
-                f"{theirs}.mlp.fc1.{kind}": weights[f"{ours}.mlp.c_fc.{kind}"],
-                f"{theirs}.mlp.fc2.{kind}": weights[f"{ours}.mlp.c_proj.{kind}"]}
-    return out
-
-
-def safetensors(weights):
-    """The format by hand, the tensors in the reverse order of the header."""
-    kinds = {torch.double: "F64", torch.float: "F32", torch.half: "F16", torch.bfloat16: "BF16", torch.long: "I64"}
-    header, body = {}, b""
-    for name, x in reversed(weights.items()):
-        raw = x.contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        header[name] = dict(dtype=kinds[x.dtype], shape=[*x.shape], data_offsets=[len(body), len(body) + len(raw)])
-        body += raw
-    header = json.dumps({"__metadata__": {"format": "pt"}} | dict(reversed(header.items()))).encode()
-    return struct.pack("<Q", len(header)) + header + body
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-@pytest.mark.parametrize("activation", ["quick_gelu", "gelu", None])
-@pytest.mark.parametrize("folder", [True, False], ids=["folder", "file"])
-def test_hugging_face(tmp_path, capsys, name, activation, folder):
-    """Folder or file, the activation of config.json is followed; without that file it is CLIPModel's default."""
-    weights, path = hugging_face(weights_of(VIT)), tmp_path / name
-    torch.save(weights, path) if name.endswith(".bin") else path.write_bytes(safetensors(weights))
-    if activation:
-        config = {tower: {"hidden_act": activation, "layers": 2} for tower in ("text_config", "vision_config")}
-        (tmp_path / "config.json").write_text(json.dumps(config, indent=2))
-    check(tmp_path if folder else path, replace(VIT, quick_gelu=activation != "gelu"), weights_of(VIT))
-    assert capsys.readouterr().err == f"{path}: {'GELU' if activation == 'gelu' else 'QuickGELU'}\n"
-
-
-def test_when_the_activation_of_a_config_json_is_not_followed(tmp_path):
-    """quick_gelu overrules it, and it says nothing about a file of another layout beside it."""
-    (tmp_path / "config.json").write_text('{"text_config": {"hidden_act": "gelu"}}')
-    (tmp_path / "model.safetensors").write_bytes(safetensors(hugging_face(weights_of(VIT))))
-    torch.save(weights_of(VIT), tmp_path / "x.pt")
-    assert load(tmp_path, quick_gelu=True)[0].config.quick_gelu
-    assert load(tmp_path / "x.pt")[0].config.quick_gelu
-
-
-def test_safetensors_of_mixed_precision(tmp_path):
-    """Five types, the ResNet's counters of batches being integers; a tensor may begin at any byte."""
-    dtypes = itertools.cycle([torch.float, torch.half, torch.bfloat16, torch.double, torch.half])
-    weights = {key: x.to(next(dtypes)) if x.is_floating_point() else x for key, x in original(RESNET).items()}
-    (tmp_path / "x").write_bytes(safetensors(weights))
-    check(tmp_path / "x", RESNET, weights)
 
 
 # ---- The shapes tell the configuration -------------------------------------------------------------------------------
@@ -296,10 +200,10 @@ def test_vision_transformers_with_other_heads_are_refused():
 # ---- Files that are no checkpoint ------------------------------------------------------------------------------------
 
 
-def refused(path):
-    """The one line that load says about the file."""
+def refused(reader, path):
+    """The one line that the reader says about the file."""
     with pytest.raises(ValueError, match=re.escape(str(path))) as error:
-        load(path)
+        reader(path)
     assert "\n" not in str(error.value) and len(str(error.value)) < len(str(path)) + 260
     return str(error.value)
 
@@ -308,80 +212,87 @@ def torchscript(path):
     torch.jit.save(torch.jit.script(nn.Linear(100, 100)), path)
 
 
+@BOTH_READERS
 @pytest.mark.parametrize("write", [
     lambda path: torch.save(weights_of(SMALL), path), torchscript,
     lambda path: torch.save(weights_of(SMALL), path, _use_new_zipfile_serialization=False),
-    lambda path: path.write_bytes(safetensors(weights_of(SMALL))),
-], ids=["zip", "TorchScript", "pickle", "safetensors"])
+], ids=["zip", "TorchScript", "pickle"])
 @pytest.mark.parametrize("share", [0, 0.0001, 0.01, 0.3, 0.7, 0.99, 0.99999])
-def test_truncated(tmp_path, write, share):
+def test_truncated(tmp_path, reader, write, share):
     write(tmp_path / "x")
     whole = (tmp_path / "x").read_bytes()
     (tmp_path / "x").write_bytes(whole[:int(share * len(whole))])
-    refused(tmp_path / "x")
+    refused(reader, tmp_path / "x")
 
 
-def header(text, size=None):
-    return struct.pack("<Q", len(text) if size is None else size) + text
-
-
+@BOTH_READERS
 @pytest.mark.parametrize("content, message", [
     (b"<!DOCTYPE html>\n<title>404</title>", "<!DOCTYP"), (b"<html>", "<html>"), (b"", "b''"), (b"{", "b'{'"),
     (b'{"model": "ViT"}', '{"model"'), (b"version https://git-lfs.github.com/spec/v1\n", "version "),
-    (b"PK\x03\x04 and no more", "zip"), (header(b"{no JSON}"), "line 1 column 2"),
-    (header(b'{"a": 1}', 9), ""), (header(b'{"a": 1}', 1 << 62), "MemoryError"), (header(b'{"a": 1}', 1 << 63), "int"),
-    (header(b'{"a": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}}') + b"1", "F8_E4M3"),
+    (b"PK\x03\x04 and no more", "zip"),
 ], ids=str)
-def test_something_else(tmp_path, content, message):
-    """What PyTorch and safetensors did not write is answered with how it begins, or with what its reader says."""
+def test_something_else(tmp_path, reader, content, message):
+    """What PyTorch did not write is answered with how it begins, or with what its reader says."""
     (tmp_path / "x").write_bytes(content)
-    assert message in refused(tmp_path / "x")
+    assert message in refused(reader, tmp_path / "x")
 
 
-def test_torchscript_of_something_else(tmp_path):
+@BOTH_READERS
+def test_torchscript_of_something_else(tmp_path, reader):
     torchscript(tmp_path / "x.pt")
-    assert "no 'positional_embedding'" in refused(tmp_path / "x.pt")
+    assert "there is no 'positional_embedding'" in refused(reader, tmp_path / "x.pt")
 
 
-def test_folder_without_weights(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    assert "directory" in refused(tmp_path)
+@BOTH_READERS
+@pytest.mark.parametrize("error, expected", [
+    (KeyError("colour"), "there is no 'colour'"), (KeyError("c" * 500), "there is no 'ccc"),
+    (ValueError("two\n  lines"), "two lines"), (MemoryError(), "MemoryError()"),
+    (ValueError("long before. " * 40 + "GLOBAL posix.mkdir"), "(GLOBAL posix.mkdir)"),
+], ids=["key", "long key", "lines", "empty", "code"])
+def test_what_readers_say_is_put_into_one_line(tmp_path, monkeypatch, reader, error, expected):
+    """However PyTorch's readers fail, and however much they say about it."""
+    def fail(path, **options):
+        raise error
+
+    torch.save({}, tmp_path / "x.pt")
+    monkeypatch.setattr(torch, "load", fail)
+    assert expected in refused(reader, tmp_path / "x.pt")
 
 
+@BOTH_READERS
 @pytest.mark.parametrize("content", [{"state_dict": 3}, [1, 2], {"state_dict": {}}, {"state_dict": [1]}], ids=str)
-def test_content_of_something_else(tmp_path, content):
+def test_content_of_something_else(tmp_path, reader, content):
     torch.save(content, tmp_path / "x.pt")
-    refused(tmp_path / "x.pt")
+    refused(reader, tmp_path / "x.pt")
 
 
-@pytest.mark.parametrize("layout, key, new, message", [
-    (hugging_face, "text_model.encoder.layers.1.self_attn.k_proj.weight", None, "no 'transformer.resblocks.1.attn.k_"),
-    (hugging_face, "vision_model.encoder.layers.0.self_attn.q_proj.bias", None, "0.attn.in_proj_bias"),
-    (hugging_face, "vision_model.pre_layrnorm.bias", torch.ones(5), "size mismatch for visual.ln_pre.bias"),
-    (hugging_face, "text_model.colour", torch.ones(5), "colour"),
-    (text_names, "text.positional_embedding", None, "no 'positional_embedding'"),
-    (text_names, "text.ln_final.weight", None, "Missing key(s) in state_dict: \"ln_final.weight\""),
-    (text_names, "text.ln_final.weight", torch.ones(5), "size mismatch for ln_final.weight"),
-    (text_names, "visual.colour", torch.ones(5), "Unexpected key(s) in state_dict: \"visual.colour\""),
-    (text_names, "visual.conv1.weight", torch.ones(128, 3, 8, 4), "visual.conv1.weight"),
-    (text_names, "text.token_embedding.weight", torch.ones(600, 64).long(), "token_embedding.weight"),
+@BOTH_READERS
+@pytest.mark.parametrize("key, new, message", [
+    ("positional_embedding", None, "there is no 'positional_embedding'"),
+    ("ln_final.weight", None, "Missing key(s) in state_dict: \"ln_final.weight\""),
+    ("ln_final.weight", torch.ones(5), "size mismatch for ln_final.weight"),
+    ("visual.colour", torch.ones(5), "Unexpected key(s) in state_dict: \"visual.colour\""),
+    ("visual.conv1.weight", torch.ones(128, 3, 8, 4), "visual.conv1.weight"),
+    ("token_embedding.weight", torch.ones(600, 64).long(), "token_embedding.weight"),
 ])
-def test_wrong_weights(tmp_path, layout, key, new, message):
+def test_wrong_weights(tmp_path, reader, key, new, message):
     """The first weight that is missing, too many or of another shape is named."""
-    weights = layout(weights_of(SMALL)) | {key: new}
+    weights = weights_of(SMALL) | {key: new}
     torch.save({key: x for key, x in weights.items() if x is not None}, tmp_path / "x.pt")
-    assert message in refused(tmp_path / "x.pt")
+    assert message in refused(reader, tmp_path / "x.pt")
 
 
-def test_another_vocabulary_without_merges(tmp_path):
+@BOTH_READERS
+def test_another_vocabulary_without_merges(tmp_path, reader):
     torch.save(weights_of(SMALL), tmp_path / "x.pt")
-    assert "no merges for its 600 tokens" in refused(tmp_path / "x.pt")
+    assert "there are no merges for its 600 tokens" in refused(reader, tmp_path / "x.pt")
 
 
-def test_missing_file(tmp_path):
+@BOTH_READERS
+def test_missing_file(tmp_path, reader):
     """The message says what makes one, and which can be had by name."""
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none.pt"))) as error:
-        load(tmp_path / "none.pt")
+        reader(tmp_path / "none.pt")
     assert all(word in str(error.value) for word in ["python train_tiny.py", "RN50x64", "ViT-L/14@336px"])
     assert "\n" not in str(error.value)
 
@@ -427,8 +338,8 @@ def cached(home, name="x.bin"):
     return home / ".cache/clip" / name
 
 
-def fetch(server, digest=None):
-    return clip_minimal.fetch(f"{server.url}/some/where/x.bin", digest or sha256(server.content).hexdigest())
+def download(server, digest=None):
+    return clip_minimal.download(f"{server.url}/some/where/x.bin", digest or sha256(server.content).hexdigest())
 
 
 @pytest.mark.parametrize("mode", ["range", "whole"])
@@ -438,21 +349,21 @@ def test_download(server, home, mode, already):
     server.mode = mode
     if already is not None:
         cached(home, "x.bin.part").write_bytes(server.content[:already])
-    path = fetch(server)
+    path = download(server)
     assert path == str(cached(home)) and cached(home).read_bytes() == server.content
     assert server.asked == [("/some/where/x.bin", f"bytes={already or 0}-")]
     assert [*cached(home).parent.iterdir()] == [cached(home)]
     server.mode = 404  # from now on the cache must do
-    assert fetch(server) == path and len(server.asked) == 1
+    assert download(server) == path and len(server.asked) == 1
 
 
 def test_broken_off_download_is_gone_on_with(server, home, capsys):
     server.mode, half = "broken", len(server.content) // 2
     with pytest.raises(ValueError, match=re.escape(str(cached(home, "x.bin.part"))) + ".*run again"):
-        fetch(server)
+        download(server)
     assert cached(home, "x.bin.part").read_bytes() == server.content[:half] and not cached(home).exists()
     server.mode = "range"
-    assert fetch(server) == str(cached(home)) and cached(home).read_bytes() == server.content
+    assert download(server) == str(cached(home)) and cached(home).read_bytes() == server.content
     assert [asked for _, asked in server.asked] == ["bytes=0-", f"bytes={half}-"]
     assert "x.bin: " in capsys.readouterr().err and [*cached(home).parent.iterdir()] == [cached(home)]
 
@@ -466,7 +377,7 @@ def test_wrong_checksum(server, home, name):
         found.write_bytes(server.content)
     for _ in range(2):
         with pytest.raises(ValueError, match=re.escape(str(found)) + ".*" + digest) as error:
-            fetch(server, digest)
+            download(server, digest)
         assert "\n" not in str(error.value) and [*found.parent.iterdir()] == [found]
 
 
@@ -477,7 +388,7 @@ def test_no_download(server, home, mode, reason):
     if mode == "no server":
         server.url = "http://127.0.0.1:1"  # where nobody listens
     with pytest.raises(OSError, match=f"{server.url}/some/where/x.bin.*{reason}.*{cached(home)}") as error:
-        fetch(server)
+        download(server)
     assert "\n" not in str(error.value) and not cached(home).exists()
 
 
@@ -489,31 +400,55 @@ def test_cache_that_can_not_be_written(server, home, monkeypatch):
     cached(home).chmod(0o444)
     cached(home).parent.chmod(0o555)
     try:
-        assert fetch(server) == str(cached(home)) and not server.asked
+        assert download(server) == str(cached(home)) and not server.asked
     finally:
         cached(home).parent.chmod(0o755)
 
 
-def test_published_model_by_name(server, home, monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def published(server, monkeypatch, tmp_path):
+    """As if the server had ViT-B/32; its SHA-256."""
     torch.save(weights_of(VIT, torch.half), tmp_path / "x.pt")
     server.content = (tmp_path / "x.pt").read_bytes()
     digest = sha256(server.content).hexdigest()
-    monkeypatch.setattr(clip_minimal, "WEIGHTS", server.url + "/models/{}/{}.pt")
+    for module in (clip_minimal, convert):
+        monkeypatch.setattr(module, "WEIGHTS_URL", server.url + "/models/{sha256}/{name}.pt")
     monkeypatch.setitem(clip_minimal.SHA256, "ViT-B/32", digest)
-    check("ViT-B/32", VIT, weights_of(VIT, torch.half))
-    assert server.asked == [(f"/models/{digest}/ViT-B-32.pt", "bytes=0-")] and cached(home, "ViT-B-32.pt").exists()
+    return digest
+
+
+@BOTH_READERS
+def test_published_model_by_name(server, home, published, reader):
+    for _ in range(2):
+        check(reader, "ViT-B/32", VIT, weights_of(VIT, torch.half))
+        assert server.asked == [(f"/models/{published}/ViT-B-32.pt", "bytes=0-")]
+        assert cached(home, "ViT-B-32.pt").exists()
+
+
+def test_gelu_of_a_published_model(home, published, capsys):
+    """The extra reader prints which GELU it has, and can be told another."""
+    check(load_other, "ViT-B/32", VIT, weights_of(VIT, torch.half))
     assert capsys.readouterr().err.endswith(f"{cached(home, 'ViT-B-32.pt')}: QuickGELU\n")
+    check(load_other, "ViT-B/32", replace(VIT, quick_gelu=False), weights_of(VIT, torch.half), quick_gelu=False)
+    assert capsys.readouterr().err.endswith(f"{cached(home, 'ViT-B-32.pt')}: GELU\n")
 
 
-def test_addresses(monkeypatch):
+@BOTH_READERS
+def test_addresses(monkeypatch, reader):
     """All nine are where OpenAI put them, and checked against the digest in their address; no letter is mistyped."""
     asked = []
-    monkeypatch.setattr(clip_minimal, "fetch", lambda *arguments: asked.append(arguments))  # and then None is no file
+
+    def ask(url, sha256):
+        asked.append((url, sha256))
+        raise OSError("no network")
+
+    for module in (clip_minimal, convert):
+        monkeypatch.setattr(module, "download", ask)
     names = ["RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px"]
     files = ["RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336px"]
     for name, file in zip(names, files):
-        with pytest.raises(ValueError):
-            load(name)
+        with pytest.raises(OSError, match="no network"):
+            reader(name)
         url, digest = asked[-1]
         assert url == f"https://openaipublic.azureedge.net/clip/models/{digest}/{file}.pt"
         assert re.fullmatch("[0-9a-f]{64}", digest)
@@ -534,7 +469,8 @@ def test_merges_are_looked_for(server, home, tmp_path, monkeypatch, package):
 
     name = "bpe_simple_vocab_16e6.txt.gz"
     server.content = merges_file(tmp_path / "there.gz", 1).read_bytes()
-    monkeypatch.setattr(clip_minimal, "MERGES", (f"{server.url}/{name}", sha256(server.content).hexdigest()))
+    monkeypatch.setattr(clip_minimal, "MERGES_URL", f"{server.url}/{name}")
+    monkeypatch.setattr(clip_minimal, "MERGES_SHA256", sha256(server.content).hexdigest())
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if not any(
         os.path.exists(os.path.join(folder, package, name)) for package in ("clip", "open_clip"))])
     monkeypatch.delenv("CLIP_BPE")

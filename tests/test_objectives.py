@@ -15,6 +15,7 @@ import figure2
 import objectives
 import zeroshot
 from clip_minimal import CLIPConfig, Tokenizer, contrastive_loss
+from train_tiny import make_optimizer
 
 CONFIG = CLIPConfig(64, 48, (1, 1, 1, 1), 4, None, 64, 2, 8, 12)  # of 12 tokens 10 starts and 11 ends
 TOKENS = torch.tensor([[10, 3, 4, 11, 0], [10, 4, 3, 11, 0], [10, 5, 5, 7, 11], [10, 2, 11, 0, 0]])
@@ -40,13 +41,17 @@ IMAGES = torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
 
 @torch.no_grad()
 def test_log_likelihood_is_that_of_one_token_after_the_other():
-    model, features = make(objectives.LanguageModel), torch.randn(4, 64)
+    model = make(objectives.LanguageModel)
+    features = torch.randn(4, 64)
     for feature, row, value in zip(features, TOKENS.tolist(), model.log_likelihood(features, TOKENS)):
-        total, text = 0, row[1:row.index(11) + 1]
-        for i, token in enumerate(text):  # of the transformer, the last place of a text that ends here
-            x = torch.cat([feature[None], model.token_embedding.weight[text[:i]]]) + model.positional_embedding[:i + 1]
-            x = model.transformer(x[None], torch.tensor([[i]]), torch.ones(i + 1, i + 1, dtype=torch.bool).tril())
-            logits = model.token_embedding.weight @ (model.ln_final(x[0, 0]) @ model.text_projection)
+        total = 0
+        text = row[1:row.index(11) + 1]
+        for i, token in enumerate(text):
+            x = torch.cat([feature[None], model.token_embedding.weight[text[:i]]])  # (i + 1, D)
+            x = x + model.positional_embedding[:i + 1]
+            later_tokens = torch.ones(i + 1, i + 1, dtype=torch.bool).triu(1)
+            x = model.transformer(x[None], later_tokens)[0, i]  # (D,), the last place so far
+            logits = model.token_embedding.weight @ (model.ln_final(x) @ model.text_projection)
             total += logits.log_softmax(0)[token]
         assert value.item() == pytest.approx(total.item(), abs=1e-4)
 
@@ -212,7 +217,7 @@ def test_non_linear_heads_and_a_scale_that_stays():
     plain = convirt.CLIP.encode_text(model, TOKENS).clamp(min=0)
     assert torch.allclose(model.encode_text(TOKENS), plain @ model.text_head.weight.T + model.text_head.bias, atol=1e-5)
     plain = convirt.CLIP.encode_image(model, IMAGES).clamp(min=0)
-    expected = plain @ model.visual_head.weight.T + model.visual_head.bias
+    expected = plain @ model.visual.head.weight.T + model.visual.head.bias
     assert torch.allclose(model.encode_image(IMAGES), expected, atol=1e-5)
     for kind, moves in ((convirt.CLIP, True), (convirt.FixedScale, False)):
         model = make(kind)
@@ -222,21 +227,40 @@ def test_non_linear_heads_and_a_scale_that_stays():
         assert (model.logit_scale.item() != pytest.approx(math.log(1 / 0.07))) == moves
 
 
+def test_non_linear_heads_learn_at_the_rates_of_their_encoders():
+    model = make(convirt.NonLinear)
+    factors = {}
+    for group in make_optimizer(model, 1e-3, 0.1, text_lr=0.2).param_groups:
+        for parameter in group["params"]:
+            factors[parameter] = group["factor"]
+    assert factors[model.visual.head.weight] == factors[model.visual.head.bias] == 1
+    assert factors[model.text_head.weight] == factors[model.text_head.bias] == 0.2
+
+
 def test_non_linear_heads_are_measured_with_their_heads(monkeypatch):
-    """The quick way to encode many texts goes round `encode_text`: right for CLIP alone."""
-    tokenizer, texts = Tokenizer.train(convirt.World().texts()[:200], 600), ["a red sun", "a cat", "a sun at night"]
-    for kind, same in ((convirt.CLIP, True), (convirt.NonLinear, False)):
-        model = make(kind, vocab_size=len(tokenizer.vocab), context_length=32)
-        slow = convirt.encode_texts(model, tokenizer, texts)
-        one = model.encode_text(tokenizer(texts[1:2], 32, pad=False))
-        assert torch.allclose(slow[1], torch.nn.functional.normalize(one, dim=-1), atol=1e-5)
-        assert torch.allclose(slow, zeroshot.encode_texts(model, tokenizer, texts), atol=1e-5) == same
-    used = []
-    monkeypatch.setattr(zeroshot, "encode_texts", quick := lambda *_, **__: 1 / 0)
-    monkeypatch.setattr(convirt.World, "evaluate", lambda *_: used.append(zeroshot.encode_texts))
-    for kind in (convirt.NonLinear, convirt.CLIP):
-        convirt.Changed(0, None, 5).evaluate(make(kind), tokenizer, 5)
-    assert used == [convirt.encode_texts, quick] and zeroshot.encode_texts is quick
+    """Heads that give the same vector whatever they read: `evaluate` compares that vector alone."""
+    tokenizer = Tokenizer.train(convirt.World().texts()[:200], 600)
+    model = make(convirt.NonLinear, vocab_size=len(tokenizer.vocab), context_length=32)
+    texts = ["a red sun", "a cat", "a sun at night"]
+    alone = [model.encode_text(tokenizer(text, 32, pad=False)) for text in texts]
+    alone = torch.nn.functional.normalize(torch.cat(alone), dim=1)
+    assert torch.allclose(zeroshot.encode_texts(model, tokenizer, texts), alone, atol=1e-5)
+    vector = torch.eye(64)[0]
+    for head in (model.visual.head, model.text_head):
+        head.weight.data.zero_()
+        head.bias.data.copy_(vector)
+    compared = []
+
+    def recorded(image_features, text_features, relevant, ks):
+        compared.extend([image_features, text_features])
+        return {"image to text R@1": (0.25, 0.2)}
+
+    monkeypatch.setattr(zeroshot, "retrieval", recorded)
+    world = convirt.Changed(0, None, 5)
+    results = world.evaluate(model, tokenizer, 300)
+    assert results["image to text R@1"] == (0.25, 0.2) and world.results is results
+    for features in compared:
+        assert torch.equal(features, vector.expand(5, -1)), "of 5 scenes, as the world was told"
 
 
 def test_a_changed_world_changes_training_alone():

@@ -188,3 +188,16 @@ def test_preprocess_leaves_the_picture_as_it_was():
     before = image.tobytes()
     preprocess(image, 8)
     assert image.tobytes() == before and image.mode == "RGBA"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files can be counted on Linux only")
+def test_open_image_closes_its_file(tmp_path):
+    """Pillow keeps the file of an animation open, for its other pictures."""
+    path = tmp_path / "animation.gif"
+    Image.fromarray(GRADIENT).save(path, save_all=True, append_images=[Image.fromarray(255 - GRADIENT)])
+    files = Path("/proc/self/fd")
+    before = len(list(files.iterdir()))
+    images = [open_image(path) for _ in range(5)]
+    assert len(list(files.iterdir())) == before
+    for image in images:
+        assert np.array(image.convert("L")).tolist() == GRADIENT.tolist()

@@ -1,5 +1,4 @@
-"""Nothing is lost: a run that was killed, at any moment and in any write, goes on to the end that it would have had."""
-import inspect
+"""Nothing is lost: a run that is killed, at any moment and in any write, ends as it would have ended."""
 import io
 import json
 import os
@@ -11,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from functools import partial
 from pathlib import Path
 
@@ -23,96 +23,124 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import clip_minimal
 import train_tiny
-from train_tiny import World, main
+from train_tiny import TEXTS, World, main
 
-STEPS, EVERY = 12, 2
+STEPS = 12
+EVERY = 2  # steps between two states
 
 
 def hurry(patch=setattr):
-    """The command line, but a line of the log and a state every second step, and an end that takes no time."""
-    train = train_tiny.train
+    """The command line with a state every second step, few words, and an end that takes no time."""
 
-    def often(*args, **kwargs):
-        call = inspect.signature(train).bind(*args, **kwargs)
-        call.arguments["every"] = EVERY
-        return train(*call.args, **call.kwargs)
+    def evaluate(self, model, tokenizer, n=0):
+        """A number in which every weight has its part."""
+        total = sum(w.double().abs().sum().item() for w in model.state_dict().values())
+        return {"checksum": (total % 1, 0.5)}
 
-    def evaluate(self, model, tokenizer, n=0):  # every weight has its part in it
-        return {"checksum": (sum(w.double().abs().sum().item() for w in model.state_dict().values()) % 1, 0.5)}
+    def texts(self):
+        """A twentieth of the captions."""
+        scenes = self.scenes(self.rng(TEXTS), 500)
+        return self.captions(scenes, self.rng(TEXTS, 1))
 
     patch(os, "fsync", lambda file: None)  # for the loss of power, which is not tried
-    patch(train_tiny, "train", often)
+    patch(train_tiny, "EVERY", EVERY)
     patch(World, "evaluate", evaluate)
-    patch(train_tiny.zeroshot, "draw_similarity", lambda *_: Figure(figsize=(1, 1)))
+    patch(World, "texts", texts)
+    patch(train_tiny, "draw_similarity", lambda *_: Figure(figsize=(1, 1)))
 
 
 def go(out, name="tiny-ViT"):
     """The command line that starts the run in `out`, or goes on with it -> its exit status."""
-    anew = ["--model", name, "--steps", str(STEPS), "--batch-size", "4", "--warmup", "2"]
-    return main([*(["--resume"] if [*out.glob("state.?.pt")] else anew), "--out", str(out)])
+    if list(out.glob("state*.pt")):
+        return main(["--resume", "--out", str(out)])
+    argv = ["--model", name, "--steps", str(STEPS), "--batch-size", "4", "--warmup", "2"]
+    return main([*argv, "--out", str(out)])
 
 
 def plain(x):
-    """What torch.load gives, as something that == compares to the last bit; the clock's figures are left out."""
+    """What torch.load gives, as something that == compares to the last bit, without the clock's figures."""
     if isinstance(x, dict):
         return {key: plain(value) for key, value in x.items() if key != "images_per_second"}
     if isinstance(x, list | tuple):
         return [plain(value) for value in x]
-    return (x.dtype, x.stride(), x.contiguous().numpy().tobytes()) if isinstance(x, torch.Tensor) else x
+    if isinstance(x, torch.Tensor):
+        return x.dtype, x.stride(), x.contiguous().numpy().tobytes()
+    return x
+
+
+def read_log(out):
+    lines = (out / "log.jsonl").read_text().splitlines()
+    return [plain(json.loads(line)) for line in lines]
 
 
 def assert_same(out, whole, lines=STEPS // EVERY + 2):
-    """Weights, optimizer, log, curves, pictures; and no half-written file is left. What differs is named, not shown:
-    pytest would look for hours for the differences of two files of weights."""
+    """Weights, optimizer, log, curves, pictures; and no half-written file is left.
+
+    What differs is named, not shown: pytest would look for hours for the differences of two files of
+    weights.
+    """
     assert sorted(os.listdir(out)) == sorted(os.listdir(whole))
-    for name in ("clip.pt", "state.0.pt", "state.1.pt"):
-        a, b = (plain(torch.load(folder / name, weights_only=True)) for folder in (out, whole))
+    for name in ("clip.pt", "state.pt", "state.before.pt"):
+        a = plain(torch.load(out / name, weights_only=True))
+        b = plain(torch.load(whole / name, weights_only=True))
         same = a == b
         assert same, name
-    a, b = ([plain(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
-            for folder in (out, whole))
-    assert a == b and len(a) == lines
+    assert read_log(out) == read_log(whole)
+    assert len(read_log(out)) == lines
     for name in ("curves.png", "similarity.png"):
         same = (out / name).read_bytes() == (whole / name).read_bytes()
         assert same, name
 
 
-# ---- Real processes, killed ------------------------------------------------------------------------------------------
-# A process that has imported everything and computed nothing, this file run by itself, forks one for each attempt.
+# ---- Real processes, killed ----------------------------------------------------------------------
+# A process that has imported everything and computed nothing, this file run by itself, forks one for
+# each attempt.
 
 
 def start(*actions):
     """A forked process that does one after the other and ends with the last one's status -> its id."""
     sys.stdout.flush()
-    if pid := os.fork():
+    pid = os.fork()
+    if pid:
         return pid
     status = 1
     try:
         for action in actions:
             status = action()
-    finally:
-        os._exit(status)
+    except BaseException:
+        traceback.print_exc()
+    os._exit(status)
 
 
 def status(pid):
+    """Waits for the end of a process."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def has_ended(pid):
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def kill_at_random(folder, kills, seed, name):
     """Run after run, killed, gone on with, killed again, until it ends by itself."""
-    rng, done, runs = random.Random(int(seed)), 0, 0
+    rng = random.Random(int(seed))
     began = time.monotonic()
     assert status(start(partial(go, folder / "whole", name))) == 0
     took = time.monotonic() - began
+    done = 0
+    runs = 0
     while done < int(kills):
-        out, runs = folder / str(runs), runs + 1
+        out = folder / str(runs)
+        runs += 1
         while True:
-            pid, end = start(partial(go, out, name)), time.monotonic() + rng.uniform(0, took)
-            while time.monotonic() < end and not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            pid = start(partial(go, out, name))
+            end = time.monotonic() + rng.uniform(0, took)
+            while time.monotonic() < end and not has_ended(pid):
                 time.sleep(0.002)
             if done < int(kills):
                 os.kill(pid, signal.SIGKILL)  # which does nothing to one that has just ended
-            if (code := status(pid)) == 0:
+            code = status(pid)
+            if code == 0:
                 break
             assert code == -signal.SIGKILL
             done += 1
@@ -125,77 +153,98 @@ def mortal(call, n):
     """Makes this process die of SIGKILL in the n-th call of something by which a run keeps what it has."""
     left = int(n)
 
-    def dies(do, half=None):
+    def count():
+        nonlocal left
+        left -= 1
+        return left == 0
+
+    def dies(do):
         def wrapped(*args, **kwargs):
-            nonlocal left
-            left -= 1
-            if left == 0:
-                if half:
-                    half(*args)
+            if count():
                 os.kill(os.getpid(), signal.SIGKILL)
             return do(*args, **kwargs)
         return wrapped
 
     class File(io.FileIO):
-        if call == "write":
-            write = dies(io.FileIO.write, lambda self, data: io.FileIO.write(self, bytes(data)[:len(bytes(data)) // 2]))
+        def write(self, data):
+            if call == "write" and count():
+                data = bytes(data)
+                super().write(data[:len(data) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().write(data)
 
-    clip_minimal.open = lambda path, mode="r", **options: (File if mode == "wb" else open)(path, mode, **options)
-    if call == "write_text":
-        Path.write_text = dies(Path.write_text, lambda path, text: open(path, "w").write(text[:len(text) // 2]))
-    elif call in ("fsync", "replace"):
+    def open_mortal(path, mode="r", **options):
+        if mode == "wb":
+            return File(path, mode)
+        return open(path, mode, **options)
+
+    clip_minimal.open = open_mortal
+    if call in ("fsync", "replace"):
         setattr(os, call, dies(getattr(os, call)))
-    elif call == "savefig":
+    if call == "savefig":
         Figure.savefig = dies(Figure.savefig)
 
 
 def kill_in_writing(folder, *moments):
     """A run that dies in each of these moments and goes on."""
     assert status(start(partial(go, folder / "whole"))) == 0
+    out = folder / "broken"
     for moment in moments:
-        out = folder / "broken"
-        assert status(start(partial(mortal, *moment.split(":")), partial(go, out))) == -signal.SIGKILL, moment
+        call, n = moment.split(":")
+        assert status(start(partial(mortal, call, n), partial(go, out))) == -signal.SIGKILL, moment
         assert status(start(partial(go, out))) == 0, moment
         assert_same(out, folder / "whole")
         shutil.rmtree(out)
 
 
-def forked(tmp_path, job, *arguments):
-    """Runs this file by itself -> what it printed."""
-    command = [sys.executable, __file__, job, str(tmp_path), *map(str, arguments)]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # a process with more of them can't be forked
+def forked(file, tmp_path, job, *arguments):
+    """Runs a file of tests by itself -> what it printed."""
+    command = [sys.executable, file, job, str(tmp_path), *map(str, arguments)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # a process with more of them can't be forked
     process = subprocess.run(command, capture_output=True, text=True, env=one_thread)
     assert process.returncode == 0, process.stderr
     return process.stdout
 
 
-@pytest.mark.parametrize("kills, name", [(5, "tiny-RN"), pytest.param(30, "tiny-ViT", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills, name", [
+    (5, "tiny-RN"),
+    pytest.param(30, "tiny-ViT", marks=pytest.mark.slow),
+])
 def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, kills, name):
     """Whatever it was doing: reading, drawing, computing, writing; more than once in each run."""
-    assert f"{kills} kills" in forked(tmp_path, "kill_at_random", kills, 1, name)
-
-
-LAST = STEPS // EVERY  # the number of lines in the log and of states written
+    assert f"{kills} kills" in forked(__file__, tmp_path, "kill_at_random", kills, 1, name)
 
 
 @pytest.mark.slow
 def test_a_run_killed_in_any_write_goes_on(tmp_path):
-    """At each fifth part of what it writes; before flushes and renamings, of clip.pt too; in the log; at the end."""
-    calls = ["fsync:1", "fsync:4", f"fsync:{LAST + 1}", "replace:1", "replace:2", "replace:3", f"replace:{LAST + 1}",
-             "write_text:1", "write_text:4", f"write_text:{LAST + 1}", "savefig:1", "savefig:2", "write:1"]
-    forked(tmp_path, "kill_in_writing", *calls, *(f"write:{n}" for n in range(9, 1400, 280)))
+    """At each fifth part of what it writes; before each flush and each renaming, of the end too."""
+    states = STEPS // EVERY  # and as many lines of the log
+    # a state and the log are flushed each time; clip.pt and the log once more at the end
+    flushes = [1, 2, 4, 2 * states + 1, 2 * states + 2]
+    # the first time three files are renamed: new state to temporary name, to its own name, the log
+    renamings = [1, 2, 3]
+    # then four: between them there is also the state before
+    renamings += [4, 5, 6, 7]
+    last = 3 + 4 * (states - 1)
+    renamings += [last + 1, last + 2]  # clip.pt and the log
+    moments = [f"fsync:{n}" for n in flushes]
+    moments += [f"replace:{n}" for n in renamings]
+    moments += ["savefig:1", "savefig:2", "write:1"]
+    moments += [f"write:{n}" for n in range(9, 1400, 280)]
+    forked(__file__, tmp_path, "kill_in_writing", *moments)
 
 
-# ---- The command line as it is ---------------------------------------------------------------------------------------
+# ---- The command line as it is -------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_same_seed_same_run_and_ctrl_c_loses_nothing(tmp_path):
     """Nothing patched: a process that runs through, and another that Ctrl-C ends and a third goes on with."""
     command = ["--model", "tiny-ViT", "--batch-size", "4", "--steps", "52", "--out"]
-    whole, out = tmp_path / "whole", tmp_path / "broken"
-    process = subprocess.Popen([sys.executable, train_tiny.__file__, *command, str(out)], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+    whole = tmp_path / "whole"
+    out = tmp_path / "broken"
+    process = subprocess.Popen([sys.executable, train_tiny.__file__, *command, str(out)],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline().startswith("tiny-ViT on ")
     assert process.stdout.readline().startswith("step    50/52")
     while not (out / "log.jsonl").exists():  # written after the state
@@ -204,21 +253,46 @@ def test_same_seed_same_run_and_ctrl_c_loses_nothing(tmp_path):
     _, errors = process.communicate()
     assert process.returncode == 130
     assert errors == f"\nstopped; go on with: python train_tiny.py --resume --out {out}\n"
-    assert main([*command, str(whole)]) == main(["--resume", "--out", str(out)]) == 0
+    assert main([*command, str(whole)]) == 0
+    assert main(["--resume", "--out", str(out)]) == 0
+    for name in ("clip.pt", "state.pt"):
+        same = plain(torch.load(out / name)) == plain(torch.load(whole / name))
+        assert same, name
     assert_same(out, whole, lines=4)
 
 
 def test_another_seed_is_another_run(tmp_path, monkeypatch):
     """Its weights, its data and its examination."""
     hurry(monkeypatch.setattr)
-    for seed in "01":
+    weights = []
+    for seed in ("0", "1"):
         argv = ["--model", "tiny-ViT", "--steps", "2", "--batch-size", "4", "--out", str(tmp_path / seed)]
         assert main([*argv, "--seed", seed]) == 0
-    a, b = (clip_minimal.load(tmp_path / seed / "clip.pt")[0].state_dict() for seed in "01")
-    assert not any(torch.equal(w, b[key]) for key, w in a.items() if w.ndim > 1 and w.shape == b[key].shape)
+        model, _ = clip_minimal.load(tmp_path / seed / "clip.pt")
+        weights.append(model.state_dict())
+    a, b = weights
+    for key, w in a.items():
+        if w.ndim > 1 and w.shape == b[key].shape:
+            assert not torch.equal(w, b[key]), key
 
 
-# ---- Damaged states, full disks, bad folders: one line, and nothing is lost ------------------------------------------
+# ---- Damaged states, full disks, bad folders: one line, and nothing is lost ----------------------
+
+
+def at_step(patch, step, action):
+    """Does something at the beginning of a step."""
+    batch = World.batch
+
+    def acting(self, number, n):
+        if number == step:
+            action()
+        return batch(self, number, n)
+
+    patch.setattr(World, "batch", acting)
+
+
+def ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
@@ -228,22 +302,16 @@ def broken(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         hurry(patch.setattr)
         assert go(folder / "whole") == 0
-        at_step(patch, 7, lambda: os.kill(os.getpid(), signal.SIGINT))
+        at_step(patch, 7, ctrl_c)
         assert go(folder / "broken") == 130
     return folder
 
 
 @pytest.fixture
 def out(broken, tmp_path, monkeypatch):
-    """A copy of the run that ended: state.1.pt of step 6, state.0.pt of step 4."""
+    """A copy of the run that ended: state.pt of step 6, state.before.pt of step 4."""
     hurry(monkeypatch.setattr)
     return Path(shutil.copytree(broken / "broken", tmp_path / "out"))
-
-
-def at_step(patch, step, action):
-    """Does something at the beginning of a step."""
-    batch = World.batch
-    patch.setattr(World, "batch", lambda self, n, *args: (n == step and action(), batch(self, n, *args))[1])
 
 
 class Attack:
@@ -257,14 +325,20 @@ class Attack:
 
 
 def flip(content, byte, bit=0):
-    return content[:byte] + bytes([content[byte] ^ 1 << bit]) + content[byte + 1:]
+    """Bytes with one bit changed."""
+    changed = bytearray(content)
+    changed[byte] ^= 1 << bit
+    return bytes(changed)
 
 
 def attack(save, path):
-    save(Attack(path), file := io.BytesIO())
+    """The bytes of a file that, read by the wrong reader, makes a folder at path."""
+    file = io.BytesIO()
+    save(Attack(path), file)
     return file.getvalue()
 
 
+old_save = partial(torch.save, _use_new_zipfile_serialization=False)
 DAMAGE = {
     "empty": lambda content, path: b"",
     "one byte short": lambda content, path: content[:-1],
@@ -273,8 +347,7 @@ DAMAGE = {
     "noise": lambda content, path: random.Random(0).randbytes(len(content)),
     "a bit in a weight": lambda content, path: flip(content, len(content) // 2),
     "code in our format": lambda content, path: attack(torch.save, path),
-    "code in an older format": lambda content, path: attack(partial(torch.save, _use_new_zipfile_serialization=False),
-                                                            path),
+    "code in an older format": lambda content, path: attack(old_save, path),
     "code in a pickle": lambda content, path: attack(pickle.dump, path),
     "something else": lambda content, path: (path.parent / "clip.pt").read_bytes(),
 }
@@ -283,27 +356,34 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_state_falls_back_to_the_one_before(broken, tmp_path, capsys, kind):
     """One line says which; what it holds is not run."""
-    for name in ("state.0.pt", "state.1.pt"):
+    for name in ("state.pt", "state.before.pt"):
         shutil.copy(broken / "broken" / name, tmp_path)
     shutil.copy(broken / "whole/clip.pt", tmp_path)
-    assert train_tiny.restore(tmp_path, "cpu")["step"] == 6 and not capsys.readouterr().err
-    path = tmp_path / "state.1.pt"
+    assert train_tiny.restore(tmp_path, "cpu")["step"] == 6
+    assert capsys.readouterr().err == ""
+    path = tmp_path / "state.pt"
     path.write_bytes(DAMAGE[kind](path.read_bytes(), tmp_path / "attacked"))
     assert train_tiny.restore(tmp_path, "cpu")["step"] == 4
     errors = capsys.readouterr().err
-    assert errors.startswith(f"{path} is damaged (") and errors.endswith("); trying the other one\n")
-    assert len(errors.splitlines()) == 1 and not (tmp_path / "attacked").exists()
+    assert errors.startswith(f"{path} is damaged (")
+    assert errors.endswith("); trying another one\n")
+    assert len(errors.splitlines()) == 1
+    assert not (tmp_path / "attacked").exists()
 
 
 def test_no_bit_can_change_unnoticed(tmp_path):
     """In any part of a file: either the state before is taken, or all that was read is as it was written."""
-    states = [{"step": step, "weights": torch.arange(40.0) + step, "history": ["a" * 20]} for step in (1, 2)]
-    for i, state in enumerate(states):
-        clip_minimal.write(tmp_path / f"state.{i}.pt", lambda file: torch.save(state, file))
-    content, fell_back = (tmp_path / "state.1.pt").read_bytes(), 0
+    states = []
+    for step, name in ((1, "state.before.pt"), (2, "state.pt")):
+        state = {"step": step, "weights": torch.arange(40.0) + step, "history": ["a" * 20]}
+        torch.save(state, tmp_path / name)
+        states.append(state)
+    path = tmp_path / "state.pt"
+    content = path.read_bytes()
     places = range(0, len(content), 3)
+    fell_back = 0
     for byte in places:
-        (tmp_path / "state.1.pt").write_bytes(flip(content, byte, byte // 3 % 8))
+        path.write_bytes(flip(content, byte, bit=byte // 3 % 8))
         state = train_tiny.restore(tmp_path, "cpu")
         assert plain(state) == plain(states[state["step"] - 1])
         fell_back += state["step"] == 1
@@ -312,25 +392,62 @@ def test_no_bit_can_change_unnoticed(tmp_path):
 
 def test_a_fallen_back_run_ends_as_the_whole_one(out, broken, capsys):
     """Two steps are done again."""
-    (out / "state.1.pt").write_bytes(b"")
+    (out / "state.pt").write_bytes(b"")
     assert go(out) == 0
     printed, errors = capsys.readouterr()
-    assert "step     6/12" in printed and "step     4/12" not in printed and len(errors.splitlines()) == 1
+    assert "step     6/12" in printed
+    assert "step     4/12" not in printed
+    assert len(errors.splitlines()) == 1
     assert_same(out, broken / "whole")
 
 
 def test_ctrl_c_says_how_to_go_on(out, capsys, monkeypatch):
-    at_step(monkeypatch, 9, lambda: os.kill(os.getpid(), signal.SIGINT))
+    at_step(monkeypatch, 9, ctrl_c)
     assert go(out) == 130
     assert capsys.readouterr().err == f"\nstopped; go on with: python train_tiny.py --resume --out {out}\n"
 
 
+@pytest.mark.parametrize("moment, left", [
+    (1, {"state.pt": 6, "state.before.pt": 4}),
+    (2, {"state.pt": 6, "state.before.pt": 4, "state.new.pt": 8}),
+    (3, {"state.before.pt": 6, "state.new.pt": 8}),
+    (4, {"state.pt": 8, "state.before.pt": 6}),
+])
+def test_a_run_stopped_before_any_renaming_ends_as_the_whole_one(out, broken, monkeypatch, moment, left):
+    """There is a whole state at each moment; `left` says which file has the state of which step."""
+    replace = os.replace
+    calls = []
+
+    def stops(*paths):
+        calls.append(paths)
+        if len(calls) == moment:
+            raise KeyboardInterrupt
+        replace(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stops)
+        assert go(out) == 130
+    assert {path.name: torch.load(path)["step"] for path in out.glob("state*")} == left
+    assert go(out) == 0
+    assert_same(out, broken / "whole")
+
+
+def test_a_fallen_back_run_stopped_between_two_renamings_is_not_lost(out, broken, capsys):
+    """The damaged state has then taken the place of the one before it, and the new one is not renamed yet."""
+    (out / "state.pt").rename(out / "state.new.pt")
+    (out / "state.before.pt").write_bytes(b"")
+    assert go(out) == 0
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert_same(out, broken / "whole")
+
+
 def test_two_damaged_states_are_an_end(out, capsys):
-    for name in ("state.0.pt", "state.1.pt"):
+    for name in ("state.pt", "state.before.pt"):
         (out / name).write_bytes(b"")
     assert go(out) == 2
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 3 and errors[-1] == f"train_tiny.py: {out}: no interrupted run to go on with"
+    assert len(errors) == 3
+    assert errors[-1] == f"train_tiny.py: {out}: no interrupted run to go on with"
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(out, broken, capsys, monkeypatch):
@@ -342,17 +459,31 @@ def test_a_full_disk_is_one_line_and_loses_nothing(out, broken, capsys, monkeypa
             assert go(out) == 2
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert capsys.readouterr().err == "train_tiny.py: [Errno 27] File too large\n"
-    assert {path.name for path in out.iterdir()} == {"state.0.pt", "state.1.pt", "log.jsonl"}
+    message = f"train_tiny.py: {out}/state.new.pt: could not be written ([Errno 27] File too large)\n"
+    assert capsys.readouterr().err == message
+    assert {path.name for path in out.iterdir()} == {"state.pt", "state.before.pt", "log.jsonl"}
     assert go(out) == 0
     assert_same(out, broken / "whole")
 
 
-def test_a_disk_without_any_room_is_one_line(out, capsys, monkeypatch):
-    """As the device for it says it."""
-    monkeypatch.setattr(clip_minimal, "open", lambda path, mode: open("/dev/full", mode), raising=False)
-    assert go(out) == 2
-    assert capsys.readouterr().err == "train_tiny.py: [Errno 28] No space left on device\n"
+@pytest.mark.parametrize("name", ["state.new.pt", "log.jsonl", "clip.pt"])
+def test_a_disk_without_any_room_is_one_line_and_loses_nothing(out, broken, capsys, monkeypatch, name):
+    """As the device for it says it, in each file that is written."""
+
+    def open_full(path, mode):
+        if Path(path).name.startswith(name):
+            return open("/dev/full", mode)
+        return open(path, mode)
+
+    log = (out / "log.jsonl").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(clip_minimal, "open", open_full, raising=False)
+        assert go(out) == 2
+    message = f"train_tiny.py: {out}/{name}: could not be written ([Errno 28] No space left on device)\n"
+    assert capsys.readouterr().err == message
+    assert (out / "log.jsonl").read_text().startswith(log)
+    assert go(out) == 0
+    assert_same(out, broken / "whole")
 
 
 def test_a_missing_font_is_one_line_and_loses_nothing(out, broken, capsys, monkeypatch):
@@ -361,7 +492,8 @@ def test_a_missing_font_is_one_line_and_loses_nothing(out, broken, capsys, monke
         patch.setattr(train_tiny.render, "__defaults__", (32, Path("gone/DejaVuSans.ttf")))
         assert go(out) == 2
     error = capsys.readouterr().err
-    assert "gone/DejaVuSans.ttf" in error and len(error.splitlines()) == 1
+    assert "gone/DejaVuSans.ttf" in error
+    assert len(error.splitlines()) == 1
     assert go(out) == 0
     assert_same(out, broken / "whole")
 
@@ -371,38 +503,61 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path, capsys, place):
     (tmp_path / "file").write_text("precious")
     assert main(["--out", str(tmp_path / place)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("train_tiny.py: ") and str(tmp_path / place) in error and len(error.splitlines()) == 1
+    assert error.startswith("train_tiny.py: ")
+    assert str(tmp_path / place) in error
+    assert len(error.splitlines()) == 1
     assert (tmp_path / "file").read_text() == "precious"
 
 
 def test_a_finished_run_stays_as_it_is(out, broken, capsys):
     """Gone on with once more it does nothing again, and a new run in its place starts from nothing."""
-    assert go(out) == go(out) == 0
+    assert go(out) == 0
+    assert go(out) == 0
     assert_same(out, broken / "whole")
+    (out / "state.new.pt").write_bytes(b"of a run that was killed")
     assert main(["--model", "tiny-ViT", "--steps", "2", "--batch-size", "4", "--out", str(out)]) == 0
-    assert [path.name for path in out.glob("state.*")] == ["state.1.pt"]
+    assert [path.name for path in out.glob("state*")] == ["state.pt"]
+
+
+def test_several_processes_can_forget_an_earlier_run_at_once(out, monkeypatch):
+    """What one of them has found another one may have removed."""
+    glob = Path.glob
+
+    def others_are_quicker(folder, pattern):
+        found = list(glob(folder, pattern))
+        for path in found:
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "glob", others_are_quicker)
+    tokenizer = clip_minimal.Tokenizer([])
+    train_tiny.Keeper(out, {}, clip_minimal.CONFIGS["tiny-ViT"], tokenizer, "").forget()
+    assert os.listdir(out) == ["log.jsonl"]
 
 
 def test_other_captions_than_the_run_began_with_are_refused(tmp_path, capsys, monkeypatch):
     """Batches would be others, and so would the vocabulary."""
-    (tmp_path / "data").mkdir()
+    data = tmp_path / "data"
+    data.mkdir()
     for i in range(24):
-        Image.new("RGB", (50, 50), (10 * i, 0, 0)).save(tmp_path / f"data/{chr(97 + i)}.png")
+        Image.new("RGB", (50, 50), (10 * i, 0, 0)).save(data / f"{chr(97 + i)}.png")
     hurry(monkeypatch.setattr)
-    argv = ["--data", str(tmp_path / "data"), "--captions-from-names", "--out", str(tmp_path / "run")]
+    argv = ["--data", str(data), "--captions-from-names", "--out", str(tmp_path / "run")]
     assert main([*argv, "--model", "tiny-ViT", "--steps", "2", "--batch-size", "4"]) == 0
     assert main(["--resume", "--out", str(tmp_path / "run")]) == 0
-    (tmp_path / "data/a.png").rename(tmp_path / "data/another.png")
-    (tmp_path / "data/b.png").rename(tmp_path / "data/one_more.png")  # one of the two is not held out
-    before = (tmp_path / "run/state.1.pt").read_bytes()
+    (data / "a.png").rename(data / "another.png")
+    (data / "b.png").rename(data / "one_more.png")  # one of the two is not held out
+    before = (tmp_path / "run/state.pt").read_bytes()
     capsys.readouterr()
     assert main(["--resume", "--out", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
-    assert "changed since the run began: 22 captions" in error and len(error.splitlines()) == 1
-    assert (tmp_path / "run/state.1.pt").read_bytes() == before
+    assert "changed since the run began: 22 captions" in error
+    assert len(error.splitlines()) == 1
+    assert (tmp_path / "run/state.pt").read_bytes() == before
 
 
 if __name__ == "__main__":
     import torch._dynamo  # which optimizers load, once for all
     hurry()
-    {job.__name__: job for job in (kill_at_random, kill_in_writing)}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+    JOBS = {"kill_at_random": kill_at_random, "kill_in_writing": kill_in_writing}
+    JOBS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

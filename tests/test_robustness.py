@@ -2,6 +2,7 @@
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import figure15
 import overlap
 import quiz
 import zeroshot
-from clip_minimal import normalize
+from clip_minimal import CLIP, CONFIGS, normalize
 from common import Lab
 from tasks import TASKS, examples
 from train_tiny import World
@@ -119,6 +120,25 @@ def test_a_value_is_spread_over_its_window_alone():
     heat, inside = detection.covered(values), detection.filled(at[200])
     assert (heat[inside == 0] == 0).all() and (heat[inside == 1] > 0).all()
     assert torch.allclose(detection.covered(torch.ones(len(at))), torch.ones(96, 144))
+
+
+@torch.no_grad()
+def test_scores_of_patches_are_those_of_each_place_alone():
+    """Against a loop over the places; and a picture of one place has the scores of the whole picture."""
+    torch.manual_seed(0)
+    model = CLIP(replace(CONFIGS["tiny-RN"], vision_width=4, embed_dim=16)).eval()
+    weights = torch.randn(16, 7)
+    images = torch.rand(2, 3, 96, 144)
+    scores = detection.patch_scores(model, images, weights)
+    assert scores.shape == (2, 3, 4, 7)
+    places = model.visual.convolve(normalize(images))  # (2, 128, 3, 4)
+    for i, y, x in np.ndindex(2, 3, 4):
+        feature = model.visual.attnpool(places[i:i + 1, :, y:y + 1, x:x + 1])[0]  # (16,)
+        expected = model.logit_scale.exp() * feature / feature.norm() @ weights  # (7,)
+        assert torch.allclose(scores[i, y, x], expected, atol=1e-4)
+    small = torch.rand(2, 3, 48, 48)
+    whole = model.logit_scale.exp() * zeroshot.encode_images(model, normalize(small)) @ weights  # (2, 7)
+    assert torch.allclose(detection.patch_scores(model, small, weights)[:, 0, 0], whole, atol=1e-4)
 
 
 def test_hottest_is_above_half_way():

@@ -18,10 +18,15 @@ from train_tiny import World
 
 
 def test_operations_of_the_models():
-    """ViT-64/16 by hand: 9 patches of 768 numbers, two blocks 64 wide of 10 tokens, in the second of which one token is
-    wanted, projection to 128."""
-    work = 9 * 768 * 64 + 10 * (12 * 64 ** 2 + 2 * 10 * 64) + 10 * 3 * 64 ** 2 + 9 * 64 ** 2 + 2 * 10 * 64 + 64 * 128
-    assert sizes.megaflops(sizes.MODELS["ViT-64/16"]) == pytest.approx(2e-6 * work, rel=1e-12)
+    """ViT-64/16 by hand, in multiply-adds: 9 patches of 768 numbers, two blocks, a projection from 64 to 128.
+
+    A block does for each of 10 tokens: queries, keys, values, output and MLP, and two products with 10 tokens.
+    """
+    patches = 9 * 768 * 64
+    block = 10 * (12 * 64 ** 2 + 2 * 10 * 64)
+    projection = 64 * 128
+    multiply_adds = patches + 2 * block + projection
+    assert sizes.megaflops(sizes.MODELS["ViT-64/16"]) == pytest.approx(2e-6 * multiply_adds, rel=1e-12)
     for kind, times in ((True, 100), (False, 20)):
         series = [sizes.megaflops(config) for name, config in sizes.MODELS.items() if sizes.resnet(name) == kind]
         assert series == sorted(series) and series[-1] > times * series[0]
@@ -41,6 +46,7 @@ def test_a_model_is_trained_once_on_its_own_settings(tmp_path, monkeypatch):
     calls = []
 
     def train(data, model, tokenizer, steps, batch_size, lr, warmup):
+        assert data.evaluate(model, tokenizer, 300) == {}, "tasks measure it"
         calls.append((steps, batch_size, lr, data.names_until))
         torch.nn.init.constant_(model.ln_final.bias, 7)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clip_minimal import Tokenizer, clean
+from clip_minimal import BYTES, Tokenizer, clean, merge, word_to_bytes
 
 GOLDEN = json.loads((Path(__file__).parent / "goldens" / "tokenizer.json").read_text(encoding="utf-8"))
 SPECIALS = ["<|startoftext|>", "<|endoftext|>"]
@@ -146,6 +146,31 @@ def test_textbook_example_by_hand():
         ("d", "est</w>"), ("i", "dest</w>"), ("w", "idest</w>"),  # 3
         ("e", "r</w>"), ("lo", "w"), ("low", "er</w>"),  # 2, and then every word is one token
     ]
+
+
+@pytest.mark.parametrize("tokens, pair, expected", [
+    ("a b c a b", "a b", "ab c ab"),
+    ("a a a a b", "a a", "aa aa b"),
+    ("a a a", "a a", "aa a"),
+    ("b a", "a b", "b a"),
+    ("a", "a a", "a"),
+    ("a b a b", "ab ab", "a b a b"),
+])
+def test_merge_by_hand(tokens, pair, expected):
+    """From left to right, and what was joined is not joined again; the list that was given stays as it is."""
+    tokens = tokens.split()
+    before = list(tokens)
+    assert merge(tokens, tuple(pair.split())) == expected.split() == slow_merge(tokens, tuple(pair.split()))
+    assert tokens == before
+
+
+def test_words_begin_as_their_bytes():
+    """A token for each byte, the last one ends the word; bytes have different characters, printable ones their own."""
+    assert word_to_bytes("hi") == ["h", "i</w>"]
+    assert word_to_bytes("é") == ["Ã", "©</w>"]
+    assert word_to_bytes(" ") == ["Ġ</w>"], "of the others space is the 33rd: U+0120"
+    assert sorted(BYTES) == list(range(256)) and len(set(BYTES.values())) == 256
+    assert [byte for byte, character in BYTES.items() if character == chr(byte)] == sorted(BYTE_IDS[:188])
 
 
 def test_overlapping_pairs_are_joined_from_the_left():

@@ -21,15 +21,19 @@ import run
 import tasks
 import train_tiny
 import zeroshot
+from tutorial.extras import convert, fast, large_batches, own_images
 
 TEXT = (TUTORIAL / "README.md").read_text("utf-8")
 CHAPTERS = [f"{i:02}_{name}.ipynb" for i, name in enumerate(
     "supervision tokens text vit resnet loss training zeroshot probes scaling limits real".split(), 1)]
 SECTIONS = ("1 2 2.1 2.2 2.3 2.4 2.5 3 3.1 3.1.1 3.1.2 3.1.3 3.1.4 3.1.5 3.2 3.3 4 5 6 7 7.1 7.2 7.3 8 9".split()
             + [f"Appendix {letter}" for letter in "ABCDEF"])
-MODULES = {module.__name__: module for module in (clip_minimal, common, figure15, overlap, tasks, train_tiny, zeroshot)}
+EXTRAS = sorted(path.name for path in TUTORIAL.glob("extras/*.py"))
+MODULES = {module.__name__.split(".")[-1]: module for module in (
+    clip_minimal, common, convert, fast, figure15, large_batches, overlap, own_images, tasks, train_tiny, zeroshot)}
 MODULES |= {"torch": torch, "nn": torch.nn, "F": torch.nn.functional}
-OURS = {word for path in ROOT.glob("*.py") for word in re.findall(r"\w+", path.read_text("utf-8"))}
+OURS = {word for path in [*ROOT.glob("*.py"), *TUTORIAL.glob("extras/*.py")]
+        for word in re.findall(r"\w+", path.read_text("utf-8"))}
 PYTORCHS = {word for path in [Path(torch.nn.functional.__file__), *Path(torch.nn.modules.__file__).parent.glob("*.py")]
             for word in re.findall(r"\w+", path.read_text("utf-8"))}
 
@@ -66,9 +70,10 @@ def test_what_is_named_exists():
 
 def test_what_does_not_exist_is_seen():
     for name in ("experiments/figure99.py", "13_more.ipynb", "zeroshot.clasify", "train_tiny.World.drew", "nn.Nothing",
-                 "embed_dimension", "figures/none.png", "num_heads"):
+                 "embed_dimension", "figures/none.png", "num_heads", "extras/slow.py", "fast.accelerated"):
         assert not exists(name), name
     assert exists("zeroshot.classify") and exists("embed_dim") and exists("10_scaling.ipynb")
+    assert exists("extras/fast.py") and exists("fast.accelerate")
     assert exists("num_heads", PYTORCHS) and not exists("number_heads", PYTORCHS)
 
 
@@ -107,8 +112,9 @@ def test_the_map_is_complete(title, expected):
         assert "`" in where or "left out" in where, what
 
 
-def test_every_experiment_has_its_place():
+def test_every_experiment_and_every_extra_has_its_place():
     assert [name for name in run.EXPERIMENTS if f"`experiments/{name}.py`" not in TEXT] == []
+    assert EXTRAS and [name for name in EXTRAS if f"`extras/{name}`" not in TEXT] == []
 
 
 def test_glossary():
@@ -130,18 +136,18 @@ def test_diagrams(tmp_path):
 
 
 @pytest.mark.parametrize("name, layers, parts", [
-    ("ViT-B/32", 1, ["conv1", "ln_pre", "transformer"]),
+    ("ViT-B/32", 1, ["conv1", "ln_pre", "ln_post"]),
     ("RN50", (1, 1, 1, 1), ["bn3", "layer1", "layer2", "layer3", "layer4", "attnpool.k_proj"])])
 def test_shapes_in_the_diagram_are_the_model_s(name, layers, parts):
     config, seen = replace(clip_minimal.CONFIGS[name], vision_layers=layers, transformer_layers=1), []  # to save time
     with torch.device("meta"):  # shapes without contents
         model = clip_minimal.CLIP(config).eval()
-        parts = ["token_embedding", "transformer", "ln_final", *(f"visual.{part}" for part in parts), "visual"]
+        parts = ["token_embedding", "ln_final", *(f"visual.{part}" for part in parts), "visual"]
         for part in parts:
             model.get_submodule(part).register_forward_hook(lambda module, x, y: seen.append(tuple(y.shape[1:])))
         R = config.image_resolution
         feature = model.encode_text(torch.empty(1, config.context_length, dtype=torch.long)).shape[1:]
         model.encode_image(torch.empty(1, 3, R, R))
     text, image = diagrams.shapes(config)
-    assert (text, image) == ([*seen[:2], tuple(feature)], [(3, R, R), *seen[3:]])
+    assert (text, image) == ([*seen[:2], tuple(feature)], [(3, R, R), *seen[2:]])
     assert diagrams.shapes(replace(config, embed_dim=64))[1][-1] == (64,)

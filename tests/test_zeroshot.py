@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
+import train_tiny
 import zeroshot
-from clip_minimal import CLIP, CLIPConfig, Tokenizer, normalize, save
+from clip_minimal import CLIP, CLIPConfig, Tokenizer, load, normalize, save
+from tutorial.extras.convert import save_hugging_face
 
 TEXTS = ["a red cat", "a blue dog", "a green house on a hill", "a picture of a dog"]
 
@@ -58,14 +59,14 @@ def test_classifier_is_the_mean_of_unit_features_over_templates(model):
         assert torch.allclose(column, unit(sum(features)), atol=1e-5)
 
 
-def test_many_labels_are_encoded_in_parts_with_progress(model, capsys):
-    """The parts of 5,000 labels are those of a few: weights do not depend on which part a label falls into."""
+def test_many_labels_are_encoded_in_batches_with_progress(model, capsys):
+    """The weights of 5,000 labels are those of a few: they do not depend on the batch that a label falls into."""
     names = [f"cat {i}" for i in range(5000)]
     weights = zeroshot.zero_shot_classifier(model, tokens(), names)
     picked = [0, 4095, 4096, 4999]
     few = zeroshot.zero_shot_classifier(model, tokens(), [names[i] for i in picked])
     assert weights.shape == (16, 5000) and torch.allclose(weights[:, picked], few, atol=1e-5)
-    assert capsys.readouterr().err.endswith("\r5,000 of 5,000 labels encoded\n")
+    assert capsys.readouterr().err.endswith("\r5,000 of 5,000 texts encoded\n")
 
 
 def test_named_templates():
@@ -95,33 +96,18 @@ def test_classify_by_hand(model):
 
 @pytest.mark.parametrize("size", [1, 3, 20, 512])
 def test_features_do_not_depend_on_batches_padding_or_common_beginnings(model, size):
-    """Each text alone and padded to the context, each image alone, against trees and batches of many; among the texts
-    are equal ones, beginnings of others, and some that have the same token behind different ones."""
+    """Each text alone and padded to the context, each image alone, against batches of many; among the texts are equal
+    ones, beginnings of others, and some that have the same token behind different ones."""
     images = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     several = [*TEXTS, *TEXTS[:2], TEXTS[0] + " " + TEXTS[1], TEXTS[0] + " " + TEXTS[0], TEXTS[1][:3], ""]
     several += ["cat dog", "dog dog", "cat cat", "dog cat"]
-    texts = zeroshot.encode_texts(model, tokens(), several, size=size)
+    texts = zeroshot.encode_texts(model, tokens(), several, batch_size=size)
     pixels = zeroshot.encode_images(model, images, batch_size=size)
     for text, feature in zip(several, texts, strict=True):
         assert torch.allclose(feature, unit(model.encode_text(tokens()(text, 40))[0]), atol=1e-5)
     for image, feature in zip(images, pixels):
         assert torch.allclose(feature, unit(model.encode_image(image[None])[0]), atol=1e-5)
     assert not texts.requires_grad and not pixels.requires_grad
-
-
-def test_fused_model_has_the_features_of_the_plain_one():
-    """The BatchNorms of a ResNet, with averages, gains and biases that are not the initial ones, are gone."""
-    torch.manual_seed(0)
-    model = CLIP(CLIPConfig(16, 64, (1, 2, 1, 1), 4, None, 64, 1, 8, 600)).eval()
-    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
-        for tensor in (norm.weight, norm.bias, norm.running_mean):
-            nn.init.normal_(tensor)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
-    images = torch.randn(3, 3, 64, 64)
-    expected = model.encode_image(images)
-    assert torch.allclose(zeroshot.fuse(model).encode_image(images) / expected.abs().max(),
-                          expected / expected.abs().max(), atol=1e-5)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
 def test_long_text_is_refused_or_cut(model):
@@ -236,6 +222,108 @@ def test_gelu_may_be_told(checkpoint, picture, capsys):
     assert zeroshot.main([picture, "--labels", "cat", "dog", "--model", checkpoint, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["probabilities"]["cat"] == pytest.approx(answers[0])
     assert abs(answers[0] - answers[1]) > 1e-5
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """A checkpoint of a ResNet whose batch norms have averages and gains that are not the initial ones."""
+    torch.manual_seed(0)
+    model = CLIP(CLIPConfig(16, 64, (1, 2, 1, 1), 4, None, 64, 2, 40, len(tokens().vocab))).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    path = tmp_path_factory.mktemp("resnet") / "clip.pt"
+    save(path, model, tokens())
+    return str(path)
+
+
+def probabilities(capsys, *argv):
+    """What the command line answers with these arguments -> {label: probability} for each picture."""
+    labels = ["--labels", "a cat", "a red cat", "a dog", "--json"]
+    assert zeroshot.main([*argv, *labels]) == 0
+    return [answer["probabilities"] for answer in json.loads(capsys.readouterr().out)]
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "resnet"])
+def test_fast_gives_the_same_probabilities(request, picture, folder, tmp_path, capsys, kind):
+    argv = [picture, str(folder / "2.png"), "--model", request.getfixturevalue(kind), "--templates", "ensemble"]
+    plain, fast = probabilities(capsys, *argv), probabilities(capsys, *argv, "--fast")
+    assert len(fast) == 2
+    for a, b in zip(plain, fast):
+        assert list(a) == list(b) and list(b.values()) == pytest.approx(list(a.values()), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "resnet"])
+def test_fast_search_finds_the_same_and_knows_the_index_of_the_plain_model(
+        request, folder, tmp_path, monkeypatch, capsys, kind):
+    argv = ["search", str(folder), "a red cat", "--model", request.getfixturevalue(kind), "--json",
+            "--plot", str(tmp_path / "sheet.png")]
+    assert zeroshot.main(argv) == 0
+    plain = json.loads(capsys.readouterr().out)
+    encoded, real = [], zeroshot.encode_files
+    monkeypatch.setattr(zeroshot, "encode_files", lambda model, paths, n: encoded.extend(paths) or real(model, paths, n))
+    assert zeroshot.main([*argv, "--fast"]) == 0
+    fast = json.loads(capsys.readouterr().out)
+    assert sorted(row["image"] for row in fast) == sorted(row["image"] for row in plain) and not encoded
+    assert [row["cosine"] for row in fast] == pytest.approx([row["cosine"] for row in plain], abs=1e-5)
+
+
+def test_fast_makes_another_kind_of_model(checkpoint, picture, monkeypatch, capsys):
+    """And without --fast it is the plain one."""
+    kinds, real = [], zeroshot.zero_shot_classifier
+    monkeypatch.setattr(zeroshot, "zero_shot_classifier",
+                        lambda model, *rest: kinds.append(type(model).__name__) or real(model, *rest))
+    probabilities(capsys, picture, "--model", checkpoint)
+    probabilities(capsys, picture, "--model", checkpoint, "--fast")
+    assert kinds == ["CLIP", "FastCLIP"]
+
+
+@pytest.fixture(scope="module")
+def foreign(checkpoint, tmp_path_factory):
+    """The checkpoint as a folder of Hugging Face."""
+    folder = tmp_path_factory.mktemp("hugging face")
+    save_hugging_face(folder, *load(checkpoint))
+    return str(folder)
+
+
+@pytest.mark.parametrize("file", ["", "model.safetensors"])
+def test_a_checkpoint_of_another_layout_is_converted_on_the_way(checkpoint, foreign, picture, capsys, file):
+    """A folder, or the file in it; --fast and --gelu work for it too."""
+    other = os.path.join(foreign, file)
+    assert probabilities(capsys, picture, "--model", other) == probabilities(capsys, picture, "--model", checkpoint)
+    for option in (["--gelu", "gelu"], ["--fast"]):
+        got = probabilities(capsys, picture, "--model", other, *option)
+        (expected,) = probabilities(capsys, picture, "--model", checkpoint, *option)
+        assert got == [pytest.approx(expected, abs=1e-5)]
+
+
+def test_what_no_layout_fits_is_one_line(tmp_path, picture, capsys):
+    """A folder without weights, a file of something else, and a safetensors file cut short."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no checkpoint\n")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    for name in ("empty", "notes.txt", "cut.safetensors"):
+        for option in ([], ["--gelu", "gelu"]):
+            argv = [picture, "--labels", "cat", "--model", str(tmp_path / name), *option]
+            assert zeroshot.main(argv) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith("zeroshot.py: ") and name in line and "not a checkpoint of CLIP" in line
+
+
+def test_many_pictures_are_encoded_in_batches_with_progress(checkpoint, picture, monkeypatch, capsys):
+    """Of 130 pictures 64 at a time are in memory; one that can't be read does not move the others' answers."""
+    sizes, real = [], zeroshot.encode_images
+    monkeypatch.setattr(zeroshot, "encode_images", lambda model, x: sizes.append(len(x)) or real(model, x))
+    argv = [*[picture] * 70, "gone.png", *[picture] * 59, "--labels", "cat", "dog", "--model", checkpoint, "--json"]
+    assert zeroshot.main(argv) == 2
+    out, err = capsys.readouterr()
+    answers = json.loads(out)
+    assert sizes == [64, 64, 2] and len(answers) == 129
+    for answer in answers:
+        assert answer["probabilities"] == pytest.approx(answers[0]["probabilities"], abs=1e-5)
+    assert err.endswith("\r130 of 130 pictures encoded\n") and "gone.png: no such file" in err
 
 
 def test_bad_pictures_are_reported_and_the_others_classified(checkpoint, picture, tmp_path, capsys):
@@ -420,7 +508,7 @@ def test_figures_show_what_they_are_given(model):
     sheet = zeroshot.draw_sheet(levels, TEXTS)
     assert [axis.get_title() for axis in sheet.axes] == TEXTS
     assert all(np.allclose(axis.images[0].get_array(), level) for axis, level in zip(sheet.axes, levels))
-    figure = zeroshot.draw_similarity(model, tokens(), images, TEXTS)
+    figure = train_tiny.draw_similarity(model, tokens(), images, TEXTS)
     cosines = zeroshot.encode_texts(model, tokens(), TEXTS) @ zeroshot.encode_images(model, images).T
     assert np.allclose(figure.axes[0].images[0].get_array(), cosines.numpy(), atol=1e-6)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == TEXTS

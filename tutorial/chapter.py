@@ -1,6 +1,13 @@
-"""What the chapters share: how much of the work to do, source shown where it is discussed, a trained model, the end."""
+"""What the chapters share: how much of the work to do, source shown where it is discussed, a trained model, the end.
+
+    python tutorial/chapter.py        after a change of the code: the source that the chapters show is printed anew
+"""
+import ast
+import contextlib
 import csv
 import inspect
+import io
+import json
 import os
 import platform
 import sys
@@ -30,13 +37,41 @@ def show(thing, start="", lines=None):
     print("\n".join(source[first:][:lines]))
 
 
+def show_cells(notebook):
+    """A notebook -> [(cell, text), ...]: the cells that do nothing but show source, and what they print now."""
+    names = {}
+    found = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        code = "".join(cell["source"])
+        lines = [ast.unparse(statement) for statement in ast.parse(code).body]
+        for line in lines:
+            if line.startswith(("import ", "from ")):
+                exec(line, names)
+        if all(line.startswith(("show(", "print()")) for line in lines):
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                exec(code, names)
+            found.append((cell, printed.getvalue()))
+    return found
+
+
+def show_again():
+    """In all chapters, replace the source that was printed by what it is now. Nothing else is run."""
+    for path in sorted(HERE.glob("[01]*.ipynb")):
+        notebook = json.loads(path.read_text("utf-8"))
+        for cell, text in show_cells(notebook):
+            cell["outputs"] = [{"name": "stdout", "output_type": "stream", "text": text.splitlines(keepends=True)}]
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
 def steps(full, least=2):
     """How many of `full` steps, images or rounds this budget has."""
     return max(least, round(full * BUDGET))
 
 
 def trained():
-    """-> (model, tokenizer) of `python train_tiny.py`, which is run now if it was not yet: 3.6 minutes on two cores."""
+    """-> (model, tokenizer) of `python train_tiny.py`, which is run now if it was not yet: four to six minutes."""
     out = HERE.parent / "runs" / ("tiny" if BUDGET == 1 else f"tiny-{BUDGET:g}")
     settings = ["--steps", str(steps(1700, 60)), "--batch-size", str(min(256, steps(2560)))]
     if not (out / "clip.pt").exists() and train_tiny.main(["--out", str(out), *settings]):
@@ -61,3 +96,7 @@ def ending():
     print(f"{(time.time() - START) / 60:.1f} minutes on {platform.machine()}, {os.cpu_count()} cores, "
           f"{torch.get_num_threads()} threads; Python {platform.python_version()}, torch {torch.__version__}, "
           f"numpy {np.__version__}, matplotlib {matplotlib.__version__}; {time.strftime('%Y-%m-%d')}")
+
+
+if __name__ == "__main__":
+    show_again()

@@ -168,13 +168,14 @@ def prediction():
 
 
 def shapes(config):
-    """A CLIPConfig -> shapes on the way through its text and its image encoder: maps (C, H, W), tokens (T, D), the
-    feature (E,). Of a ResNet the stem is followed by four layers, and what the attention pool looks at."""
+    """A CLIPConfig -> shapes on the way through its text and its image encoder: maps (C, H, W), tokens (T, D), the token
+    that is read (D,), the feature (E,). Of a ResNet the stem is followed by four layers, and what the attention pool
+    looks at."""
     R, D, P, E, wide = (config.image_resolution, config.vision_width, config.vision_patch_size, config.embed_dim,
                         config.transformer_width)
     maps = [(D, R // 2, R // 2), *((4 * D * 2 ** i, R // 4 // 2 ** i, R // 4 // 2 ** i) for i in range(4))]
-    image = [(D, R // P, R // P), ((R // P) ** 2 + 1, D), (1, D)] if P else [*maps, ((R // 32) ** 2 + 1, 32 * D)]
-    return [(config.context_length, wide), (1, wide), (E,)], [(3, R, R), *image, (E,)]
+    image = [(D, R // P, R // P), ((R // P) ** 2 + 1, D), (D,)] if P else [*maps, ((R // 32) ** 2 + 1, 32 * D)]
+    return [(config.context_length, wide), (wide,), (E,)], [(3, R, R), *image, (E,)]
 
 
 def tensor(axis, x, y, shape, colour):

@@ -9,64 +9,98 @@ from flops import flops
 PAIRS = 32 * 400_000_000  # 32 epochs (Section 2.5) of 400 million pairs (Section 2.2)
 BATCH = 32_768
 RUNS = {"RN50x64": (18, 592), "ViT-L/14": (12, 256)}  # days, V100s (Section 2.5)
-UTILISATION = 0.2  # of the peak; assumed of all machines, as these two runs came to 18.1 and 19.6 %
+UTILISATION = 0.2  # of the peak; assumed of all machines, as these two runs came to 18.1 and 20.3 %
 
-# Peak rates, operations per second on dense half-precision matrices whose products are added up in float32. V100: 125
-# TFLOPS (NVIDIA, "Programming Tensor Cores in CUDA 9"). H100 SXM: half of the 1,979 that its data sheet gives with
-# sparsity. RTX 4090 of a laptop, 140 W: 76 multiprocessors, 256 multiply-adds each a clock, 1.95 GHz (hmc-tech.com).
-V100, H100, LAPTOP = 125e12, 989e12, 75.9e12
+# Peak rates, operations per second on dense half-precision matrices whose products are added up in float32.
+V100 = 125e12  # NVIDIA, "Programming Tensor Cores in CUDA 9"
+H100 = 989e12  # SXM: half of the 1,979 TFLOPS that its data sheet gives with sparsity
+LAPTOP = 75.9e12  # RTX 4090 of 140 W: 76 multiprocessors, 256 multiply-adds each a clock, 1.95 GHz (hmc-tech.com)
 MACHINES = {"a laptop's RTX 4090": LAPTOP, "a node of 8 H100": 8 * H100, "100 such nodes": 800 * H100}
 DAY = 86400
 
 
 def operations(name):
-    """Of the whole training: forward once and backward twice as much for each pair, texts as long as the context. What
-    gradient checkpointing runs again is not counted, as it is not needed. The model for 336 pixels is ViT-L/14's after
-    one more epoch (Section 2.5); tiny-RN has train_tiny.py's 1,700 steps."""
+    """The operations of a whole training: for each pair once forward, and twice as much backward.
+
+    Texts are as long as the context. What gradient checkpointing runs again is not counted, as it is
+    not needed. The model for 336 pixels is ViT-L/14's after one more epoch (Section 2.5); tiny-RN has
+    the 1,700 steps of train_tiny.py.
+    """
+    for_image, for_text = flops(CONFIGS[name])
+    step = 3 * (for_image + for_text)  # of one pair
+    if name == "tiny-RN":
+        return step * 1700 * 256
     if name == "ViT-L/14@336px":
-        return operations("ViT-L/14") + 3 * PAIRS / 32 * sum(flops(CONFIGS[name]))
-    return 3 * sum(flops(CONFIGS[name])) * (1700 * 256 if name == "tiny-RN" else PAIRS)
+        return operations("ViT-L/14") + step * PAIRS / 32
+    return step * PAIRS
 
 
 def similarities(batch, gpus=1):
-    """Bytes of the float32 similarities of a batch that each GPU holds: all of them if it is one, else the rows of its
-    images and the columns of its texts (Section 2.5)."""
-    return 4 * batch ** 2 if gpus == 1 else 2 * 4 * batch ** 2 // gpus
+    """Bytes of the float32 similarities of a batch that each GPU holds.
+
+    A single one holds all. Of several, each holds the rows of its images and the columns of its texts
+    (Section 2.5).
+    """
+    if gpus == 1:
+        return 4 * batch ** 2
+    return 2 * 4 * batch ** 2 // gpus
 
 
 def measure(lab):
     """-> a row for each model; what the paper does not say of it is left empty."""
     rows = []
     for name in ["tiny-RN", *SHA256]:
-        (image, text), total, batch = flops(CONFIGS[name]), operations(name), 256 if name == "tiny-RN" else BATCH
-        days, gpus = RUNS.get(name, (0, 0))
-        rows.append({
-            "model": name, "GFLOPs per image": image / 1e9, "GFLOPs per text": text / 1e9, "operations": float(total),
-            "V100 days": total / (UTILISATION * V100 * DAY), "paper's V100 days": days * gpus or "",
-            "utilisation": total / (days * gpus * DAY * V100) if gpus else "",
-            **{f"days on {machine}": total / (UTILISATION * rate * DAY) for machine, rate in MACHINES.items()},
-            "similarities MB": similarities(batch) / 1e6,
-            "similarities MB sharded": similarities(batch, gpus) / 1e6 if gpus else ""})
+        for_image, for_text = flops(CONFIGS[name])
+        total = operations(name)
+        batch = 256 if name == "tiny-RN" else BATCH
+        row = {
+            "model": name,
+            "GFLOPs per image": for_image / 1e9,
+            "GFLOPs per text": for_text / 1e9,
+            "operations": float(total),
+            "V100 days": total / (UTILISATION * V100 * DAY),
+            "paper's V100 days": "",
+            "utilisation": "",
+        }
+        for machine, rate in MACHINES.items():
+            row[f"days on {machine}"] = total / (UTILISATION * rate * DAY)
+        row["similarities MB"] = similarities(batch) / 1e6
+        row["similarities MB sharded"] = ""
+        if name in RUNS:
+            days, gpus = RUNS[name]
+            row["paper's V100 days"] = days * gpus
+            row["utilisation"] = total / (days * gpus * DAY * V100)
+            row["similarities MB sharded"] = similarities(batch, gpus) / 1e6
+        rows.append(row)
     return rows
 
 
 def draw(rows):
-    """Left: days of one V100, and the two runs that the paper tells of. Right: days on machines of today, for which a
-    model like tiny-RN is too small to keep them busy."""
+    """Left: days of one V100, and the two runs that the paper tells of. Right: days on machines of today.
+
+    A model like tiny-RN is too small to keep those busy, so it is not there.
+    """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    names, days = [row["model"] for row in rows], np.array([row["V100 days"] for row in rows])
+    names = [row["model"] for row in rows]
+    # days of one V100, and what the paper tells
+    days = np.array([row["V100 days"] for row in rows])
     left.barh(names, days, color=BLUE, label="from the operations")
-    told = {row["model"]: row["paper's V100 days"] for row in rows if row["utilisation"]}
-    shares = ", ".join(f"{row['utilisation']:.1%}" for row in rows if row["utilisation"])
-    left.plot(told.values(), told.keys(), "*", color=ORANGE, markersize=14, label=f"the paper's: {shares} of the peak")
+    told = [row for row in rows if row["utilisation"]]
+    shares = ", ".join(f"{row['utilisation']:.1%}" for row in told)
+    left.plot([row["paper's V100 days"] for row in told], [row["model"] for row in told], "*", color=ORANGE,
+              markersize=14, label=f"the paper's: {shares} of the peak")
     for name, value in zip(names, days):
-        left.text(2.2 * value, name, f"{value:,.0f}" if value > 1 else f"{value * DAY:.0f} s", va="center", fontsize=8)
+        text = f"{value:,.0f}" if value > 1 else f"{value * DAY:.0f} s"
+        left.text(2.2 * value, name, text, va="center", fontsize=8)
     left.set(xscale="log", xlim=(days.min() / 3, days.max() * 60), ylim=(len(rows) - 0.4, -0.6),
              xlabel=f"days of one V100 at {UTILISATION:.0%} of its peak rate")
+    # days on machines of today
     for machine, colour, marker in zip(MACHINES, (ORANGE, GREEN, BLUE), "os^"):
-        right.plot([row[f"days on {machine}"] for row in rows[1:]], names[1:], marker, color=colour, label=machine)
-    for value, name in ((1 / 24, "hour"), (1, "day"), (365.25 / 12, "month"), (365.25, "year"), (36525, "century")):
+        values = [row[f"days on {machine}"] for row in rows[1:]]
+        right.plot(values, names[1:], marker, color=colour, label=machine)
+    marks = {"hour": 1 / 24, "day": 1, "month": 365.25 / 12, "year": 365.25, "century": 36525}
+    for name, value in marks.items():
         right.axvline(value, color=GREY, linewidth=0.7, zorder=0)
         right.text(value, 0.3, name, ha="center", fontsize=8, backgroundcolor="white")
     right.set(xscale="log", xlim=(0.02, 2e5), xlabel=f"days at {UTILISATION:.0%} of the peak rate")

@@ -17,7 +17,9 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, ModifiedResNet, Tokenizer, load, normalize, save, write
 from tasks import TASKS, examples
-from train_tiny import COLOURS, OBJECTS, TEXT_LR, World, article, learning_rate, make_optimizer, train
+from train_tiny import (COLOURS, OBJECTS, RELATED, TEXT_LR, World, article, learning_rate, make_optimizer,
+                        train)
+from tutorial.extras.fast import accelerate, fold_batch_norms
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"  # Okabe and Ito's, told apart by all eyes
 SHOTS = [1, 2, 4, 8, 16]
@@ -52,7 +54,10 @@ class Lab:
         return json.loads(path.read_text())
 
     def clip(self, seed):
-        """The default model of train_tiny.py, trained unless it is there already -> (fused model, tokenizer)."""
+        """The default model of train_tiny.py, trained unless it is there already -> (quick model, tokenizer).
+
+        Quick by tutorial/extras/fast.py, for inference alone.
+        """
         steps = max(2, round(1700 * self.budget))
         path = self.cache / f"clip-tiny-RN-{steps}-{seed}.pt"
         if not path.exists():
@@ -61,29 +66,39 @@ class Lab:
             train(data, model, tokenizer, steps=steps)
             save(path, model, tokenizer)
         model, tokenizer = load(path)
-        return zeroshot.fuse(model), tokenizer
+        return accelerate(model), tokenizer
 
-    def trained(self, key, module, train):
-        """A module with the weights that train(module) gives it, or gave it when this key was first asked for."""
+    def trained(self, key, module, train_function):
+        """A module with the weights that train_function(module) gives it.
+
+        It is trained when this key is first asked for; from then on its weights are read.
+        """
         path = self.cache / f"{key}-{self.budget:g}.pt"
         if path.exists():
             module.load_state_dict(torch.load(path, weights_only=True))
         else:
             self.cache.mkdir(parents=True, exist_ok=True)
-            train(module)
+            train_function(module)
             write(path, lambda file: torch.save(module.state_dict(), file))
         return module.eval()
 
     def image_model(self, seed, kind, steps=None):
-        """An image encoder trained without text, by train_images, unless it is there already -> fused ImageModel. Of
-        the labelled ones 1,700 steps see CLIP's very images; SimCLR, which looks at each twice, gets 850."""
-        steps = max(2, round((steps or (850 if kind == "SimCLR" else 1700)) * self.budget))
+        """An image encoder trained without text, unless it is there already -> ImageModel, for inference alone.
+
+        Trained on labels, 1,700 steps see CLIP's very images; SimCLR, which looks at each twice, gets 850.
+        """
+        if steps is None:
+            steps = 850 if kind == "SimCLR" else 1700
+        steps = max(2, round(steps * self.budget))
         torch.manual_seed(seed)
         model = ImageModel(OUTPUTS[kind]).to(memory_format=torch.channels_last)
         world = Shown(seed)
         world.names_until = round(world.names_until * self.budget)
-        return zeroshot.fuse(self.trained(f"{kind}-{steps}-{seed}", model,
-                                          lambda model: train_images(model, kind, world, steps)))
+
+        def train_function(model):
+            train_images(model, kind, world, steps)
+
+        return fold_batch_norms(self.trained(f"{kind}-{steps}-{seed}", model, train_function))
 
 
 @cache
@@ -115,7 +130,7 @@ class ImageModel(nn.Module):
         self.register_buffer("logit_scale", torch.tensor(0.0))
 
     def encode_image(self, images):
-        return self.visual(images)
+        return self.visual(images.to(memory_format=torch.channels_last))
 
 
 def train_images(model, kind, world, steps, batch_size=256):
@@ -129,7 +144,7 @@ def train_images(model, kind, world, steps, batch_size=256):
         if kind == "SimCLR":
             pixels = torch.from_numpy(zeroshot.levels(images)).permute(0, 3, 1, 2)  # (B, 3, R, R), from 0 to 1
             images = normalize(torch.cat([view(pixels), view(pixels)]))  # (2B, 3, R, R)
-        outputs = head(model.visual(images.contiguous(memory_format=torch.channels_last)))
+        outputs = head(model.encode_image(images))
         return nt_xent(outputs) if kind == "SimCLR" else F.cross_entropy(outputs, numbers(world.shown, kind))
 
     fit(nn.ModuleDict({"visual": model.visual, "head": head}), loss, steps, text_lr=1)
@@ -148,7 +163,7 @@ def numbers(scenes, kind):
     the two objects of a related one."""
     obj, colour = scenes["object"][:, 0], scenes["colour"][:, 0]
     number = obj * len(COLOURS) + colour if kind == "more classes" else obj
-    return torch.from_numpy(np.where(scenes["kind"] == 3, -100, number))
+    return torch.from_numpy(np.where(scenes["kind"] == RELATED, -100, number))
 
 
 def view(images):
@@ -189,7 +204,7 @@ def number_scores(model, name, images):
 
 def fit(module, loss, steps, lr=4e-3, text_lr=TEXT_LR, every=100):
     """Minimise loss(step), a scalar, with the optimizer and the schedule of train_tiny.train: of parameters whose names
-    do not begin with "visual" the rate is text_lr times lr."""
+    do not begin with "visual." the rate is text_lr times lr."""
     optimizer, warmup = make_optimizer(module, lr, 0.1, text_lr), min(50, steps // 10)
     module.train()
     for step in range(steps):

@@ -1,4 +1,5 @@
 """Section 2.3: what CLIP leaves out of ConVIRT, put back, one change at a time; and batches of other sizes."""
+import math
 import re
 
 import numpy as np
@@ -7,10 +8,10 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import nn
 
-import zeroshot
 from clip_minimal import CLIP, CONFIGS
 from common import BLUE, GREY, ORANGE, begin, squares
-from train_tiny import BACKGROUNDS, PLACES, RELATIONS, World, train
+from train_tiny import BACKGROUNDS, PLACES, RELATIONS, World
+from tutorial.extras.large_batches import LargeBatches
 
 PAIRS = 350 * 256  # that each model sees
 PHRASE = re.compile(f", | (?=(?:{'|'.join([*BACKGROUNDS, *PLACES, *RELATIONS])})\\b)")  # where a caption can be cut
@@ -22,20 +23,15 @@ class NonLinear(CLIP):
 
     def __init__(self, config):
         super().__init__(config)
-        self.visual_head, self.text_head = (nn.Linear(config.embed_dim, config.embed_dim) for _ in range(2))
+        # a part of the image encoder, so that it learns at that one's rate
+        self.visual.head = nn.Linear(config.embed_dim, config.embed_dim)
+        self.text_head = nn.Linear(config.embed_dim, config.embed_dim)
 
     def encode_image(self, images):
-        return self.visual_head(F.relu(super().encode_image(images)))
+        return self.visual.head(F.relu(super().encode_image(images)))
 
     def encode_text(self, tokens):
         return self.text_head(F.relu(super().encode_text(tokens)))
-
-
-@torch.no_grad()
-def encode_texts(model, tokenizer, texts):
-    """As zeroshot.encode_texts, which counts on a projection that is one matrix, but by the model's own encode_text."""
-    tokens = tokenizer(texts, model.config.context_length)
-    return torch.cat([F.normalize(model.encode_text(some), dim=-1) for some in tokens.split(512)])
 
 
 class FixedScale(CLIP):
@@ -44,6 +40,11 @@ class FixedScale(CLIP):
     def __init__(self, config):
         super().__init__(config)
         self.logit_scale.register_hook(torch.zeros_like)  # without a gradient Adam makes no step
+
+
+def unchanged(images, captions, rng):
+    """A batch as the world has it."""
+    return images, captions
 
 
 def augment(images, captions, rng):
@@ -70,36 +71,34 @@ class Changed(World):
 
     def __init__(self, seed, change, n):
         super().__init__(seed)
-        self.change, self.n = change, n
+        self.change = change
+        self.n = n
 
-    def batch(self, step, n, share=slice(None)):
-        return self.change(*super().batch(step, n, share), self.rng(5, step))
+    def batch(self, step, n):
+        images, captions = super().batch(step, n)
+        return self.change(images, captions, self.rng(5, step))
 
     def evaluate(self, model, tokenizer, n):
-        plain = zeroshot.encode_texts
-        zeroshot.encode_texts = encode_texts if isinstance(model, NonLinear) else plain
-        try:
-            self.results = super().evaluate(model, tokenizer, self.n)
-        finally:
-            zeroshot.encode_texts = plain
+        self.results = super().evaluate(model, tokenizer, self.n)
         return self.results
 
 
-CHANGES = {"CLIP": {}, "non-linear heads": {"model": NonLinear}, "fixed scale": {"model": FixedScale},
+CHANGES = {"CLIP": {}, "non-linear heads": {"kind": NonLinear}, "fixed scale": {"kind": FixedScale},
            "augmented images": {"change": augment}, "one phrase of each caption": {"change": phrases},
            **{f"batches of {size:,}": {"batch_size": size} for size in (32, 512, 2048)}}
 
 
-def trial(lab, seed, model=CLIP, change=lambda images, captions, rng: (images, captions), batch_size=256):
+def trial(lab, seed, kind=CLIP, change=unchanged, batch_size=256):
     """Train on PAIRS pairs, 256 at a time unless told -> {measure: (value, chance)}. A batch above 256 goes through the
     encoders by 256, so that batch norm sees as many as it does in the baseline; of a smaller one it sees no more. The
     learning rate is the same for all."""
-    size, steps = lab.batch(batch_size), max(1, round(PAIRS * lab.budget / batch_size))
+    steps = max(1, round(PAIRS * lab.budget / batch_size))
     world = Changed(seed, change, max(20, round(1000 * lab.budget)))
-    data, tokenizer, model = begin(seed, CONFIGS["tiny-RN"], steps, model, world)
-    train(data, model, tokenizer, steps, size, warmup=max(1, steps // 10), micro_batch=lab.batch(),
-          every=-(-steps // 4))
-    return data.results
+    world, tokenizer, model = begin(seed, CONFIGS["tiny-RN"], steps, kind, world)
+    trainer = LargeBatches(micro_batch=lab.batch())
+    trainer.train(world, model, tokenizer, steps=steps, batch_size=lab.batch(batch_size),
+                  warmup=max(1, steps // 10), every=math.ceil(steps / 4))
+    return world.results
 
 
 def measure(lab):

@@ -1,11 +1,8 @@
 """Section 6: where in a wide scene is what a text names? Windows and patches, boxes and masks, against chance."""
-import copy
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from torch import nn
 
 import zeroshot
 from clip_minimal import normalize
@@ -72,10 +69,10 @@ def window_scores(model, images, weights):
 @torch.no_grad()
 def patch_scores(model, images, weights):
     """As window_scores, of patches (n, h, w, N), in one pass: what the attention pool makes of each place alone."""
-    trunk = copy.deepcopy(model.visual)
-    trunk.attnpool = nn.Identity()
-    places = trunk(normalize(images)).permute(0, 2, 3, 1)  # (n, h, w, 32D)
-    features = model.visual.attnpool(places.flatten(0, 2)[:, :, None, None]).unflatten(0, places.shape[:3])
+    places = model.visual.convolve(normalize(images)).permute(0, 2, 3, 1)  # (n, h, w, 32D)
+    n, h, w, width = places.shape
+    alone = places.reshape(n * h * w, width, 1, 1)  # pictures of one place
+    features = model.visual.attnpool(alone).view(n, h, w, -1)  # (n, h, w, E)
     return model.logit_scale.exp() * F.normalize(features, dim=-1) @ weights  # (n, h, w, N)
 
 

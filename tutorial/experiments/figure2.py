@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from clip_minimal import CONFIGS, normalize
 from common import BLUE, GREEN, GREY, ORANGE, begin, examples_to_match, fit
 from objectives import BagOfWordsContrastive, BagOfWordsPrediction, Contrastive, LanguageModel
-from train_tiny import OBJECTS, article
+from train_tiny import EVALUATION, OBJECTS, article
 from zeroshot import accuracy
 
 # Class, steps, learning rate of the image encoder, that of the rest as a share of it, colour, marker. Slower ones have
@@ -28,7 +28,7 @@ def curve(lab, seed, objective):
     steps, size = max(8, round(steps * lab.budget)), lab.batch()
     config = CONFIGS["tiny-RN"]
     world, tokenizer, model = begin(seed, config, steps, kind)
-    scenes = world.scenes(world.rng(1), max(20, round(500 * lab.budget)), "single", held_out=True)
+    scenes = world.scenes(world.rng(EVALUATION), max(20, round(500 * lab.budget)), "single", held_out=True)
     images, labels = normalize(world.draw(scenes)), torch.from_numpy(scenes["object"][:, 0])
     texts = tokenizer([article(name) for name in OBJECTS], config.context_length, pad=False)
     points, looks = [], set(np.geomspace(steps / 30, steps, 8).astype(int).clip(1))

@@ -15,11 +15,11 @@ class LanguageModel(CLIP):
 
     def log_likelihood(self, features, tokens):
         """Features (B, E), E the transformer's width, and tokens (B, T) -> nats (B,), of the end token as well."""
+        T = tokens.shape[1]
         x = torch.cat([features[:, None], self.token_embedding(tokens[:, 1:-1])], dim=1)  # (B, T - 1, D)
-        x, everywhere = x + self.positional_embedding[:x.shape[1]], (slice(None), slice(None))
-        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
-        for block in self.transformer.resblocks:
-            x = block(x, everywhere, mask)
+        x = x + self.positional_embedding[:T - 1]
+        later_tokens = torch.ones(T - 1, T - 1, dtype=torch.bool).triu(1)
+        x = self.transformer(x, later_tokens)
         logits = self.ln_final(x) @ self.text_projection @ self.token_embedding.weight.T  # (B, T - 1, V)
         surprise = F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")  # (B, T - 1)
         behind_end = (tokens == self.eot_token).cumsum(dim=1)[:, :-1] > 0  # (B, T - 1), padding is not predicted

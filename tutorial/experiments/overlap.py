@@ -12,20 +12,20 @@ import zeroshot
 from clip_minimal import CLIP, CONFIGS, contrastive_loss, normalize
 from common import BLUE, GREEN, GREY, ORANGE, fit
 from tasks import SCENES
-from train_tiny import BACKGROUNDS, COLOURS, KINDS, OBJECTS, World, article
+from train_tiny import BACKGROUNDS, COLOURS, OBJECTS, RELATED, TRAINING, World, article
+from tutorial.extras.fast import fold_batch_norms
 
 SHARES = {"as the mean of the paper": 0.032, "as Birdsnap": 0.121, "as Country211": 0.215}  # of a test set, planted
 LABELS = {"object": ([article(name) for name in OBJECTS], SCENES),
           "colour": ([article(name) for name in COLOURS], [f"{{}} {name}" for name in list(OBJECTS)[::4]]),
           "background": (list(BACKGROUNDS), [f"{article(name)} {{}}" for name in list(OBJECTS)[::4]])}
-RELATED = list(KINDS).index("related")
 TEMPERATURE, STEPS = 0.07, 1000  # of the detector; the paper's saw 30 million images
 
 
 def training_scenes(world, step, n=256):
     """What the scenes of two objects show among the n of a step of training, as World.batch draws them. Steps of names
     only have none."""
-    drawn = world.scenes(world.rng(0, step), n)
+    drawn = world.scenes(world.rng(TRAINING, step), n)
     return {key: values[drawn["kind"] == RELATED] for key, values in drawn.items()}
 
 
@@ -65,14 +65,14 @@ def detector(lab):
     rng, scale = np.random.default_rng(0), torch.tensor(-math.log(TEMPERATURE))
 
     def loss(step):
-        drawn, alike = world.scenes(world.rng(0, step), 128, "related"), np.arange(128) // 8 * 8
+        drawn, alike = world.scenes(world.rng(TRAINING, step), 128, "related"), np.arange(128) // 8 * 8
         shared = ("colour", "background", "object") if step % 2 else ("colour", "background", "centre", "side")
         images = world.draw(drawn | {key: drawn[key][alike] for key in shared})
         views = model.encode_image(normalize(torch.cat([images, changed(images, rng)]))).chunk(2)  # (128, E) twice
         return contrastive_loss(*views, scale)
 
     lab.trained("overlap-detector", model.visual, lambda visual: fit(model, loss, max(2, round(STEPS * lab.budget))))
-    return zeroshot.fuse(model.eval())
+    return fold_batch_norms(model.eval())
 
 
 def nearest(detect, world, steps, images):

@@ -1,12 +1,12 @@
 """Eight tiny models over two orders of magnitude of operations per image, for Figures 4, 9 and 10."""
 from dataclasses import replace
 
-import zeroshot
 from clip_minimal import CONFIGS
 from common import begin
 from flops import flops
 from tasks import TASKS
-from train_tiny import train
+from train_tiny import World, train
+from tutorial.extras.fast import accelerate
 
 STEPS = 1700  # of 256 pairs, for each of them, as in train_tiny.py
 
@@ -42,7 +42,7 @@ def megaflops(config):
 
 def some_models(lab):
     """Names of models: all but on a budget below 0.43, which pays for the smaller ones alone, on 0.02 for three."""
-    return [name for name, config in MODELS.items() if megaflops(config) <= 125 * lab.budget]
+    return [name for name, config in MODELS.items() if megaflops(config) <= 150 * lab.budget]
 
 
 def some_tasks(lab):
@@ -50,18 +50,27 @@ def some_tasks(lab):
     return list(TASKS)[::max(1, round(0.1 / lab.budget))]
 
 
+class Unmeasured(World):
+    """The world without its evaluation, as the tasks measure these models."""
+
+    def evaluate(self, model, tokenizer, n):
+        return {}
+
+
 def clip(lab, seed, name):
-    """The model of this name, trained unless it is there already -> (fused model, tokenizer). RN-16 is the default of
-    train_tiny.py; vision transformers get half its learning rate, as in README.md."""
+    """The model of this name, trained unless it is there already -> (quick model, tokenizer).
+
+    RN-16 is the default of train_tiny.py; vision transformers get half its learning rate, see --lr there.
+    """
     if MODELS[name] == CONFIGS["tiny-RN"]:
         return lab.clip(seed)
     steps = max(2, round(STEPS * lab.budget))
-    data, tokenizer, model = begin(seed, MODELS[name], steps)
-    data.evaluate = lambda *_: {}  # tasks measure it
+    data, tokenizer, model = begin(seed, MODELS[name], steps, data=Unmeasured(seed))
 
-    def fit(model):
+    def train_function(model):
         print(f"{name}: {megaflops(MODELS[name]):.1f} million operations for an image", flush=True)
-        train(data, model, tokenizer, steps, lab.batch(), 4e-3 if resnet(name) else 2e-3, warmup=min(50, steps // 10))
+        lr = 4e-3 if resnet(name) else 2e-3
+        train(data, model, tokenizer, steps, lab.batch(), lr, warmup=min(50, steps // 10))
 
-    model = lab.trained(f"clip-{name.replace('/', '-')}-{steps}-{seed}", model, fit)
-    return zeroshot.fuse(model), tokenizer
+    model = lab.trained(f"clip-{name.replace('/', '-')}-{steps}-{seed}", model, train_function)
+    return accelerate(model), tokenizer

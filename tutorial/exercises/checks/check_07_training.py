@@ -7,89 +7,117 @@ import torch
 from check_06_loss import loss, unit
 from compare import close, equal, expect
 
-# Of 8 steps, peak 0.4, warm-up 4; the cosines of 0, 45, 90 and 135 degrees.
-RATES = [0.1, 0.2, 0.3, 0.4, 0.4, 0.4 * (2 + 2 ** 0.5) / 4, 0.2, 0.4 * (2 - 2 ** 0.5) / 4]
-
-
-def falling(start, whole):
-    """The rates of steps 4 to 7 with another cosine."""
-    return RATES[:4] + [0.2 * (1 + math.cos(math.pi * (step - start) / whole)) for step in range(4, 8)]
+# of 8 steps, peak 0.4, warm-up 4: the cosines are those of 0, 45, 90 and 135 degrees
+RISING = [0.1, 0.2, 0.3, 0.4]
+FALLING = [0.4, 0.4 * (2 + 2 ** 0.5) / 4, 0.2, 0.4 * (2 - 2 ** 0.5) / 4]
+RATES = [*RISING, *FALLING]
 
 
 def check_7_1(student):
     rates = student.run("return [student.learning_rate(step, 8, 0.4, 4) for step in range(8)]")
+    whole_cosine = [0.2 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
     close(rates, RATES, {
-        "the first step would have the rate 0: it is peak / warmup": [0, 0.1, 0.2, 0.3, *RATES[4:]],
-        "the cosine begins where warm-up ends, and takes the steps that are left": falling(0, 8),
+        "the first step would have the rate 0: it is peak / warmup": [0, 0.1, 0.2, 0.3, *FALLING],
+        "the cosine begins where warm-up ends, and takes the steps that are left":
+            [*RISING, *whole_cosine[4:]],
         "half a cosine ends at 0, a quarter is steep at its end":
-            RATES[:4] + [0.4 * math.cos(math.pi / 2 * k / 4) for k in range(4)],
-        "after warm-up it falls along a cosine, not a line": RATES[:4] + [0.4, 0.3, 0.2, 0.1],
-        "cos takes radians": RATES[:4] + [0.2 * (1 + math.cos(180 * k / 4)) for k in range(4)],
-        "it must go from peak to 0: (1 + cos) / 2": RATES[:4] + [0.4 * math.cos(math.pi * k / 4) for k in range(4)],
-        "warm-up is missing": [0.2 * (1 + math.cos(math.pi * k / 8)) for k in range(8)]},
-        "8 steps, peak 0.4, warm-up 4")
-    close(student.learning_rate(999, 1000, 1.0, 10), (1 + math.cos(math.pi * 989 / 990)) / 2, {},
-          "the last of 1,000 steps")
+            [*RISING, *[0.4 * math.cos(math.pi / 2 * k / 4) for k in range(4)]],
+        "after warm-up it falls along a cosine, not a line": [*RISING, 0.4, 0.3, 0.2, 0.1],
+        "cos takes radians": [*RISING, *[0.2 * (1 + math.cos(180 * k / 4)) for k in range(4)]],
+        "it must go from peak to 0: (1 + cos) / 2":
+            [*RISING, *[0.4 * math.cos(math.pi * k / 4) for k in range(4)]],
+        "warm-up is missing": whole_cosine,
+    }, "8 steps, peak 0.4, warm-up 4")
+    last = (1 + math.cos(math.pi * 989 / 990)) / 2
+    close(student.learning_rate(999, 1000, 1.0, 10), last, case="the last of 1,000 steps")
 
 
 def check_7_2(student):
-    x, y, labels, n = student.run("""
+    steps, rates, labels, lines = student.run("""
         axis = student.draw_schedule(8, 0.4, 4).axes[0]
         line = axis.lines[0]
         labels = [axis.get_xlabel(), axis.get_ylabel()]
-        return np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float), labels, len(axis.lines)
+        x, y = np.asarray(line.get_data(), float)
+        return x, y, labels, len(axis.lines)
         """)
-    expect(n == 1, f"one line was asked for, there are {n}")
-    close(x, list(range(8)), {"steps count from 0": list(range(1, 9)),
-                              "the last step is steps - 1": list(range(9))}, "the line's steps")
-    close(y, RATES, {"the share of the peak was drawn, not the rate": [r / 0.4 for r in RATES],
-                     "the logarithm was drawn, not the rate": [math.log10(r) for r in RATES]}, "the line's rates")
+    expect(lines == 1, f"one line was asked for, there are {lines}")
+    close(steps, list(range(8)), {
+        "steps count from 0": list(range(1, 9)),
+        "the last step is steps - 1": list(range(9)),
+    }, "the line's steps")
+    close(rates, RATES, {
+        "the share of the peak was drawn, not the rate": [rate / 0.4 for rate in RATES],
+        "the logarithm was drawn, not the rate": [math.log10(rate) for rate in RATES],
+    }, "the line's rates")
     expect(all(labels), "label both axes")
 
 
+SHAPES = {
+    "conv1.weight": (4, 3, 2, 2), "bn1.weight": (4,), "bn1.bias": (4,), "token_embedding.weight": (9, 4),
+    "positional_embedding": (5, 4), "attn.in_proj_weight": (12, 4), "attn.in_proj_bias": (12,),
+    "ln_1.weight": (4,), "class_embedding": (4,), "logit_scale": (), "text_projection": (4, 2),
+}
+
+
 def check_7_3(student):
-    shapes = {"conv1.weight": (4, 3, 2, 2), "bn1.weight": (4,), "bn1.bias": (4,), "token_embedding.weight": (9, 4),
-              "positional_embedding": (5, 4), "attn.in_proj_weight": (12, 4), "attn.in_proj_bias": (12,),
-              "ln_1.weight": (4,),
-              "class_embedding": (4,), "logit_scale": (), "text_projection": (4, 2)}
-    right = [[n for n, s in shapes.items() if len(s) > 1], [n for n, s in shapes.items() if len(s) < 2]]
+    matrices = [name for name, shape in SHAPES.items() if len(shape) > 1]
 
-    def where(condition):
-        return [[n for n in shapes if condition(n)], [n for n in shapes if not condition(n)]]
+    def groups(with_decay):
+        """-> these names, and all others."""
+        return [with_decay, [name for name in SHAPES if name not in with_decay]]
 
-    close(student.decay_groups({name: torch.zeros(shape) for name, shape in shapes.items()}), right, {
-        "gains (bn1.weight, ln_1.weight) and the scale must not decay either": where(lambda n: "bias" not in n),
-        "names that end in .weight are not all there is: in_proj_weight, text_projection": where(
-            lambda n: n.endswith(".weight") and len(shapes[n]) > 1),
-        "bn1.weight and ln_1.weight are gains: they must not decay": where(lambda n: n.endswith("weight")),
-        "everything decays here": [list(shapes), []],
+    right = groups(matrices)
+    parameters = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
+    close(student.decay_groups(parameters), right, {
+        "gains (bn1.weight, ln_1.weight) and the scale must not decay either":
+            groups([name for name in SHAPES if "bias" not in name]),
+        "names that end in .weight are not all there is: in_proj_weight, text_projection":
+            groups([name for name in matrices if name.endswith(".weight")]),
+        "bn1.weight and ln_1.weight are gains: they must not decay":
+            groups([name for name in SHAPES if name.endswith("weight")]),
+        "everything decays here": groups(list(SHAPES)),
         "with decay come first, without second": right[::-1],
-        "embeddings have two axes: here they decay": where(lambda n: len(shapes[n]) > 1 and "embedding" not in n)},
-        "decay_groups")
+        "embeddings have two axes: here they decay":
+            groups([name for name in matrices if "embedding" not in name]),
+    }, "decay_groups")
 
 
 def check_7_4(student):
-    p, g, m, v = np.array([2.0, -1.0]), np.array([0.5, 4.0]), np.array([0.1, 0.2]), np.array([0.3, 0.4])
-    settings = dict(lr=0.1, beta1=0.9, beta2=0.8, eps=0.01, decay=0.5)
+    p = np.array([2.0, -1.0])
+    grad = np.array([0.5, 4.0])
+    m = np.array([0.1, 0.2])
+    v = np.array([0.3, 0.4])
+    settings = {"lr": 0.1, "beta1": 0.9, "beta2": 0.8, "eps": 0.01, "decay": 0.5}
 
-    def step(g=g, t=3, decoupled=True, inside=False, corrected=True, before=False, lr_decay=0.1):
-        m1, v1 = 0.9 * m + 0.1 * g, 0.8 * v + 0.2 * g ** 2
-        mh, vh = (m1 / (1 - 0.9 ** t), v1 / (1 - 0.8 ** t)) if corrected else (m1, v1)
-        change = mh / np.sqrt(vh + 0.01) if inside else mh / (np.sqrt(vh) + 0.01)
-        return [p - 0.1 * change - lr_decay * 0.5 * p * decoupled, m1, v1]
+    def step(grad=grad, t=3, decayed=0.1 * 0.5 * p, eps_inside=False, corrected=True):
+        new_m = 0.9 * m + 0.1 * grad
+        new_v = 0.8 * v + 0.2 * grad ** 2
+        m_hat = new_m
+        v_hat = new_v
+        if corrected:
+            m_hat = new_m / (1 - 0.9 ** t)
+            v_hat = new_v / (1 - 0.8 ** t)
+        root = np.sqrt(v_hat) + 0.01
+        if eps_inside:
+            root = np.sqrt(v_hat + 0.01)
+        return [p - 0.1 * m_hat / root - decayed, new_m, new_v]
 
-    swapped = [0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g ** 2]
-    got = student.run("return student.adamw_step(p, g, m, v, 3, **settings)", p=p, g=g, m=m, v=v, settings=settings)
-    known = {"decay was added to the gradient: that is Adam with L2, not AdamW": step(g + 0.5 * p, decoupled=False),
-             "eps is added to the root, not under it": step(inside=True),
-             "m and v start at 0: divide them by 1 - beta^t": step(corrected=False),
-             "t counts from 1": step(t=4), "there is no decay": step(decoupled=False),
-             "decay is multiplied by the learning rate": step(lr_decay=1)}
-    expect(not equal(got[1:], swapped), "beta1 is the gradient's, beta2 that of its square")
+    got = student.run("return student.adamw_step(p, grad, m, v, 3, **settings)", p=p, grad=grad, m=m, v=v,
+                      settings=settings)
+    betas_swapped = [0.8 * m + 0.2 * grad, 0.9 * v + 0.1 * grad ** 2]
+    expect(not equal(got[1:], betas_swapped), "beta1 is the gradient's, beta2 that of its square")
+    known = {
+        "decay was added to the gradient: that is Adam with L2, not AdamW": step(grad + 0.5 * p, decayed=0),
+        "eps is added to the root, not under it": step(eps_inside=True),
+        "m and v start at 0: divide them by 1 - beta^t": step(corrected=False),
+        "t counts from 1": step(t=4),
+        "there is no decay": step(decayed=0),
+        "decay is multiplied by the learning rate": step(decayed=0.5 * p),
+    }
     for message, value in known.items():
         expect(not all(map(equal, got, value)), message)
     for name, x, y in zip(("p", "m", "v"), got, step()):
-        close(x, y, {}, f"new {name} at step 3")
+        close(x, y, case=f"new {name} at step 3")
 
 
 def check_7_5(student):
@@ -97,19 +125,22 @@ def check_7_5(student):
         return student.run("""
             scale = torch.nn.Parameter(torch.tensor(value))
             student.clamp_scale(scale)
-            return scale, scale.requires_grad
-            """, value=value)[0]
+            return scale
+            """, value=value)
 
     close(after(6.0), math.log(100), {
         "the parameter is the log of the scale: its highest value is ln 100": 6.0,
-        "the scale is clamped, but its log is what the parameter holds": 100.0}, "logit_scale 6.0, a scale of 403")
+        "the scale is clamped, but its log is what the parameter holds": 100.0,
+    }, "logit_scale 6.0, a scale of 403")
     close(after(2.5), 2.5, {"a low scale may stay: this is a floor": math.log(100)}, "logit_scale 2.5")
     close(after(-1.0), -1.0, {"a low scale may stay": 0.0}, "logit_scale -1")
-    expect(student.run("""
+    still_learned = student.run("""
         scale = torch.nn.Parameter(torch.tensor(2.0))
         student.clamp_scale(scale)
         (3 * scale.exp()).backward()
-        return scale.grad is not None and scale.requires_grad"""), "the scale must still be learned afterwards")
+        return scale.grad is not None and scale.requires_grad
+        """)
+    expect(still_learned, "the scale must still be learned afterwards")
 
 
 def check_7_6(student):
@@ -117,11 +148,12 @@ def check_7_6(student):
         "each piece is compared with itself alone: 64 captions, not 1,024": math.log(1024),
         "the mean over the pieces, not the sum": 16 * math.log(64),
         "each loss is already a mean over its pairs": math.log(64) / 16,
-        "nats are wanted, not bits": 6.0, "a guess among 64 costs ln 64, not 1/64": 1 / 64}, tolerance=0.0025,
-        tell=False)
+        "nats are wanted, not bits": 6.0,
+        "a guess among 64 costs ln 64, not 1/64": 1 / 64,
+    }, tolerance=0.0025, tell=False)
 
 
-SOURCE = """
+CACHED = """
     weights = [w.clone().requires_grad_() for w in weights]
     scale = torch.tensor(log_scale, dtype=torch.double, requires_grad=True)
     seen = []
@@ -131,43 +163,60 @@ SOURCE = """
     def encode_text(x):
         seen.append((len(x), torch.is_grad_enabled()))
         return torch.sin(x @ weights[2])
-    loss = student.cached_gradients(encode_image, encode_text, scale, images, texts, piece)
-    graph = torch.is_tensor(loss) and loss.requires_grad
-    return [float(loss), seen, graph, *(torch.zeros(1) if x.grad is None else x.grad for x in [*weights, scale])]
+    loss = student.cached_gradients(encode_image, encode_text, scale, images, texts, 3)
+    has_graph = torch.is_tensor(loss) and loss.requires_grad
+    gradients = []
+    for x in [*weights, scale]:
+        gradients.append(torch.zeros(1) if x.grad is None else x.grad)
+    return float(loss), seen, has_graph, gradients
 """
 
 
 def check_7_7(student):
     rng = np.random.default_rng(0)
-    images, texts, *weights = (torch.from_numpy(rng.normal(size=s)) for s in ((7, 5), (7, 4), (5, 6), (6, 3), (4, 3)))
+    images = torch.from_numpy(rng.normal(size=(7, 5)))
+    texts = torch.from_numpy(rng.normal(size=(7, 4)))
+    weights = [torch.from_numpy(rng.normal(size=shape)) for shape in ((5, 6), (6, 3), (4, 3))]
     log_scale = 1.2
 
     def by_pieces(size, share):
-        """Gradients if each piece had its own loss, with that share in the whole: a function of its number of pairs."""
-        leaves = [x.clone().requires_grad_() for x in (*weights, torch.tensor(log_scale, dtype=torch.double))]
+        """The gradients where each piece of n pairs has a loss of its own, times share(n)."""
+        scale = torch.tensor(log_scale, dtype=torch.double)
+        leaves = [x.clone().requires_grad_() for x in (*weights, scale)]
         for x, y in zip(images.split(size), texts.split(size)):
-            I, T = torch.tanh(x @ leaves[0]) @ leaves[1], torch.sin(y @ leaves[2])
-            logits = leaves[3].exp() * (I / I.norm(dim=1, keepdim=True)) @ (T / T.norm(dim=1, keepdim=True)).T
+            I_f = torch.tanh(x @ leaves[0]) @ leaves[1]
+            T_f = torch.sin(y @ leaves[2])
+            cosines = (I_f / I_f.norm(dim=1, keepdim=True)) @ (T_f / T_f.norm(dim=1, keepdim=True)).T
+            logits = leaves[3].exp() * cosines
             value = (logits.logsumexp(0) + logits.logsumexp(1) - 2 * logits.diag()).mean() / 2
             (value * share(len(x))).backward()
         return [x.grad for x in leaves]
 
-    I, T = np.tanh(images @ weights[0]) @ weights[1], np.sin(texts @ weights[2])
-    value, seen, graph, *grads = student.run(
-        SOURCE, weights=weights, log_scale=log_scale, images=images, texts=texts, piece=3)
-    right = by_pieces(7, lambda n: 1)
-    expect(all(n <= 3 or not grad for n, grad in seen), "more than `piece` pairs went through an encoder with a graph")
+    value, seen, has_graph, gradients = student.run(
+        CACHED, weights=weights, log_scale=log_scale, images=images, texts=texts)
+    for n, with_graph in seen:
+        expect(n <= 3 or not with_graph, "more than micro_batch pairs went through an encoder with a graph")
     for share in (lambda n: 1, lambda n: 1 / 3, lambda n: n / 7):
-        expect(not equal(grads[0], by_pieces(3, share)[0]),
+        own_losses = by_pieces(3, share)
+        expect(not equal(gradients[0], own_losses[0]),
                "these are gradients of each piece's own loss: its pairs must be compared with all others")
-    expect(grads[3].ndim == 0 and bool(grads[3] != 0), "no gradient has reached logit_scale")
-    close(grads[3], right[3], {"the scale's gradient was added more than once": 3 * right[3]},
+    right = by_pieces(7, lambda n: 1)
+    # the scale
+    expect(gradients[3].ndim == 0 and bool(gradients[3] != 0), "no gradient has reached logit_scale")
+    close(gradients[3], right[3], {"the scale's gradient was added more than once": 3 * right[3]},
           "the gradient of logit_scale")
-    for name, x, y in zip(("first", "second"), grads, right):
-        expect(bool(x.abs().sum() > 0), "no gradient has reached the image encoder")
-        close(x, y, {"the gradients must add up over the pieces, not be averaged": y / 3},
-              f"the image encoder's {name} weights")
-    expect(bool(grads[2].abs().sum() > 0), "no gradient has reached the text encoder")
-    close(grads[2], right[2], {}, "the text encoder's weights")
-    close(value, loss(math.exp(log_scale) * unit(I.numpy()) @ unit(T.numpy()).T), {}, "the loss returned")
-    expect(not graph, "return the loss without its graph: detach it")
+    # the image encoder
+    for i, name in enumerate(("first", "second")):
+        expect(bool(gradients[i].abs().sum() > 0), "no gradient has reached the image encoder")
+        close(gradients[i], right[i], {
+            "the gradients must add up over the pieces, not be averaged": right[i] / 3,
+        }, f"the image encoder's {name} weights")
+    # the text encoder
+    expect(bool(gradients[2].abs().sum() > 0), "no gradient has reached the text encoder")
+    close(gradients[2], right[2], case="the text encoder's weights")
+    # the loss
+    I_f = np.tanh(images @ weights[0]) @ weights[1]
+    T_f = np.sin(texts @ weights[2])
+    logits = math.exp(log_scale) * unit(I_f.numpy()) @ unit(T_f.numpy()).T
+    close(value, loss(logits), case="the loss returned")
+    expect(not has_graph, "return the loss without its graph: detach it")

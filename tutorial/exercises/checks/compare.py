@@ -17,55 +17,84 @@ def expect(condition, message):
         raise Wrong(message)
 
 
-def plain(x):
-    """Tensors become arrays, tuples lists."""
-    if isinstance(x, torch.Tensor):
-        return x.detach().numpy()
-    return [plain(value) for value in x] if isinstance(x, (list, tuple)) else x
+def close(got, expected, known=None, case="", tolerance=1e-5, tell=True):
+    """Raise Wrong, with a sentence about what is wrong, unless got equals expected.
+
+    known {message: value} says what typical mistakes give instead; case names the example. Where the
+    answer was to be predicted, tell is False, so that the sentence does not hold it.
+    """
+    if equal(got, expected, tolerance):
+        return
+    if known is not None:
+        for message, value in known.items():
+            if equal(got, value, tolerance):
+                raise Wrong(message)
+    message = difference(got, expected, tolerance, tell)
+    if case:
+        message = f"{case}: {message}"
+    raise Wrong(message)
+
+
+def equal(a, b, tolerance=1e-5):
+    """Whether two values are the same: numbers of one shape, within the tolerance (absolute or relative)."""
+    x = numbers(a)
+    y = numbers(b)
+    if x is None and y is None:
+        return plain(a) == plain(b)
+    if x is None or y is None or x.shape != y.shape:
+        return False
+    return np.allclose(x, y, rtol=tolerance, atol=tolerance)
+
+
+def difference(got, expected, tolerance, tell):
+    """A sentence about two values that are not equal."""
+    x = numbers(got)
+    y = numbers(expected)
+    if y is not None:
+        if x is None:
+            return f"expected numbers, got {short(got)}"
+        if x.shape != y.shape:
+            return f"the shape is {x.shape}, expected {y.shape}"
+        if np.isfinite(y).all() and not np.isfinite(x).all():
+            return "there are infinite or undefined numbers in the result"
+        if y.size > 8:  # many numbers: the first that differs
+            differs = ~np.isclose(x, y, rtol=tolerance, atol=tolerance)
+            at = tuple(np.argwhere(differs)[0].tolist())
+            return f"at {list(at)} expected {y[at]:.5g}, got {x[at]:.5g}"
+    if not tell:
+        return f"{short(got)} is not right"
+    return f"expected {short(expected)}, got {short(got)}"
 
 
 def numbers(x):
     """-> an array of float64, or None for what is not made of numbers."""
+    if x is None or isinstance(x, (str, bytes, dict)):
+        return None
     try:
-        no = x is None or isinstance(x, (str, bytes, dict))
-        return None if no else np.asarray(plain(x)).astype(float, casting="safe")
+        return np.asarray(plain(x)).astype(float, casting="safe")
     except (TypeError, ValueError):
         return None
 
 
-def equal(a, b, tolerance=1e-5):
-    """Numbers within the tolerance, absolute or relative, of the same shape; all else the same."""
-    x, y = numbers(a), numbers(b)
-    if x is None or y is None:
-        return x is y and plain(a) == plain(b)
-    return x.shape == y.shape and np.allclose(x, y, rtol=tolerance, atol=tolerance)
+def plain(x):
+    """Tensors become arrays, tuples become lists, in lists too."""
+    if isinstance(x, torch.Tensor):
+        return x.detach().numpy()
+    if isinstance(x, (list, tuple)):
+        return [plain(value) for value in x]
+    return x
 
 
 def short(x):
     """A value in few words."""
     if isinstance(x, (torch.Tensor, np.ndarray)):
-        x = plain(x).tolist() if x.dtype in (bool, torch.bool) else numbers(x).round(4).tolist()
-    text = f"{x:.5g}" if isinstance(x, float) else repr(x)
-    return text if len(text) < 110 else text[:107] + "..."
-
-
-def close(got, expected, known=(), case="", tolerance=1e-5, tell=True):
-    """Raise Wrong unless got equals expected. known, {message: value}: what typical mistakes give instead. Where the
-    answer was to be predicted, tell is False."""
-    case = f"{case}: " if case else ""
-    if equal(got, expected, tolerance):
-        return
-    for message, value in dict(known).items():
-        if equal(got, value, tolerance):
-            raise Wrong(message)
-    x, y = numbers(got), numbers(expected)
-    if y is not None and x is None:
-        raise Wrong(f"{case}expected numbers, got {short(got)}")
-    if y is not None and x.shape != y.shape:
-        raise Wrong(f"{case}the shape is {x.shape}, expected {y.shape}")
-    if y is not None and np.isfinite(y).all() and not np.isfinite(x).all():
-        raise Wrong(f"{case}there are infinite or undefined numbers in the result")
-    if y is not None and y.size > 8:  # many numbers: the first that differs
-        at = tuple(np.argwhere(~np.isclose(x, y, rtol=tolerance, atol=tolerance))[0].tolist())
-        raise Wrong(f"{case}at {list(at)} expected {y[at]:.5g}, got {x[at]:.5g}")
-    raise Wrong(f"{case}expected {short(expected)}, got {short(got)}" if tell else f"{case}{short(got)} is not right")
+        if x.dtype in (bool, torch.bool):
+            x = plain(x).tolist()
+        else:
+            x = numbers(x).round(4).tolist()
+    text = repr(x)
+    if isinstance(x, float):
+        text = f"{x:.5g}"
+    if len(text) >= 110:
+        text = text[:107] + "..."
+    return text

@@ -3,13 +3,15 @@
 
 def patches__columns(images, P):
     """not column by column"""
-    B, G = len(images), images.shape[-1] // P
+    B = len(images)
+    G = images.shape[-1] // P
     return images.view(B, 3, G, P, G, P).permute(0, 4, 2, 1, 3, 5).reshape(B, G * G, -1)
 
 
 def patches__channels_last(images, P):
     """all of red comes first"""
-    B, G = len(images), images.shape[-1] // P
+    B = len(images)
+    G = images.shape[-1] // P
     return images.view(B, 3, G, P, G, P).permute(0, 2, 4, 3, 5, 1).reshape(B, G * G, -1)
 
 
@@ -60,7 +62,8 @@ def resized(grid, side, **how):
 def interpolate_positions__corners(positional_embedding, side):
     """align_corners must be False"""
     grid = positional_embedding[1:].T.unflatten(1, (3, 3))
-    return torch.cat([positional_embedding[:1], resized(grid, side, mode="bilinear", align_corners=True)])
+    grid = resized(grid, side, mode="bilinear", align_corners=True)
+    return torch.cat([positional_embedding[:1], grid])
 
 
 def interpolate_positions__reshape(positional_embedding, side):

@@ -21,58 +21,83 @@ def shrink__always_two(x, weight, stride):
     return F.conv2d(F.avg_pool2d(x, 2), weight)
 
 
+def shortcut(block, x):
+    if block.downsample is None:
+        return x
+    return block.downsample(x)
+
+
+def first_two(block, x):
+    x = F.relu(block.bn1(block.conv1(x)))
+    return F.relu(block.bn2(block.conv2(x)))
+
+
 def Bottleneck_forward__early_pool(self, x):
     """the pool comes behind conv2"""
     y = self.pool(F.relu(self.bn1(self.conv1(x))))
-    y = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(y)))))
-    return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+    y = F.relu(self.bn2(self.conv2(y)))
+    y = self.bn3(self.conv3(y))
+    return F.relu(shortcut(self, x) + y)
 
 
 def Bottleneck_forward__relu_before_the_sum(self, x):
     """behind the sum"""
-    y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
-    return F.relu(self.bn3(self.conv3(self.pool(y)))) + (x if self.downsample is None else self.downsample(x))
+    y = self.bn3(self.conv3(self.pool(first_two(self, x))))
+    return shortcut(self, x) + F.relu(y)
 
 
 def Bottleneck_forward__no_shortcut(self, x):
     """shortcut is missing"""
-    y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
-    return F.relu(self.bn3(self.conv3(self.pool(y))))
+    y = self.bn3(self.conv3(self.pool(first_two(self, x))))
+    return F.relu(y)
 
 
 def Bottleneck_forward__detached(self, x):
     """the gradient"""
-    y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
-    y = self.bn3(self.conv3(self.pool(y)))
-    return F.relu(y + (x if self.downsample is None else self.downsample(x)).detach())
+    y = self.bn3(self.conv3(self.pool(first_two(self, x))))
+    return F.relu(shortcut(self, x).detach() + y)
 
 
-def pooled(self, x, first, positions=True, root=None, skip=0):
-    x = x.flatten(2).transpose(1, 2)
-    x = torch.cat([first(x), x], dim=1) + positions * self.positional_embedding
-    q, k, v = self.q_proj(x[:, :1]), self.k_proj(x[:, skip:]), self.v_proj(x[:, skip:])
-    q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
-    return self.c_proj(((q @ k.transpose(-2, -1) / (root or math.sqrt(q.shape[-1]))).softmax(-1) @ v).flatten(1))
+def gathered(pool, tokens, asking, scale):
+    """Attention over tokens (B, n, C) by the one query that `asking` (B, 1, C) makes."""
+    q = split_heads(pool.q_proj(asking), pool.heads)
+    k = split_heads(pool.k_proj(tokens), pool.heads)
+    v = split_heads(pool.v_proj(tokens), pool.heads)
+    weights = (scale * q @ k.transpose(-2, -1)).softmax(dim=-1)
+    return (weights @ v).flatten(1)
 
 
-def AttentionPool2d_forward__maximum(self, x):
+def root(pool):
+    """One over the square root of a head's width."""
+    return math.sqrt(pool.heads / pool.q_proj.in_features)
+
+
+def AttentionPool2d_gather__maximum(self, x):
     """not the maximum"""
-    return pooled(self, x, lambda x: x.amax(1, keepdim=True))
+    x = x.flatten(2).transpose(1, 2)
+    tokens = torch.cat([x.amax(dim=1, keepdim=True), x], dim=1) + self.positional_embedding
+    return gathered(self, tokens, tokens[:, :1], root(self))
 
 
-def AttentionPool2d_forward__no_positions(self, x):
+def AttentionPool2d_gather__no_positions(self, x):
     """positions are missing"""
-    return pooled(self, x, lambda x: x.mean(1, keepdim=True), positions=False)
+    x = x.flatten(2).transpose(1, 2)
+    tokens = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1)
+    return gathered(self, tokens, tokens[:, :1], root(self))
 
 
-def AttentionPool2d_forward__no_root(self, x):
+def AttentionPool2d_gather__no_root(self, x):
     """the square root"""
-    return pooled(self, x, lambda x: x.mean(1, keepdim=True), root=1)
+    x = x.flatten(2).transpose(1, 2)
+    tokens = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positional_embedding
+    return gathered(self, tokens, tokens[:, :1], 1)
 
 
-def AttentionPool2d_forward__places_only(self, x):
+def AttentionPool2d_gather__places_only(self, x):
     """among the keys and values"""
-    return pooled(self, x, lambda x: x.mean(1, keepdim=True), skip=1)
+    x = x.flatten(2).transpose(1, 2)
+    tokens = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positional_embedding
+    return gathered(self, tokens[:, 1:], tokens[:, :1], root(self))
 
 
 def predict_tokens_in_pool__no_mean():

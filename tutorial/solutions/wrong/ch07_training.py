@@ -10,7 +10,9 @@ def learning_rate__from_zero(step, steps, peak, warmup):
 
 def learning_rate__cosine_from_zero(step, steps, peak, warmup):
     """begins where warm-up ends"""
-    return peak * ((step + 1) / warmup if step < warmup else (1 + math.cos(math.pi * step / steps)) / 2)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def learning_rate__quarter(step, steps, peak, warmup):
@@ -22,7 +24,9 @@ def learning_rate__quarter(step, steps, peak, warmup):
 
 def learning_rate__line(step, steps, peak, warmup):
     """not a line"""
-    return peak * ((step + 1) / warmup if step < warmup else (steps - step) / (steps - warmup))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * (steps - step) / (steps - warmup)
 
 
 def plotted(x, y, **labels):
@@ -34,29 +38,36 @@ def plotted(x, y, **labels):
 
 def draw_schedule__from_one(steps, peak, warmup):
     """steps count from 0"""
-    return plotted(range(1, steps + 1), [learning_rate(step, steps, peak, warmup) for step in range(steps)],
-                   xlabel="step")
+    rates = [learning_rate(step, steps, peak, warmup) for step in range(steps)]
+    return plotted(range(1, steps + 1), rates, xlabel="step")
 
 
 def draw_schedule__share(steps, peak, warmup):
     """the share of the peak"""
-    return plotted(range(steps), [learning_rate(step, steps, 1, warmup) for step in range(steps)])
+    rates = [learning_rate(step, steps, 1, warmup) for step in range(steps)]
+    return plotted(range(steps), rates)
 
 
 def draw_schedule__no_labels(steps, peak, warmup):
     """label both axes"""
-    return plotted(range(steps), [learning_rate(step, steps, peak, warmup) for step in range(steps)], xlabel="step")
+    rates = [learning_rate(step, steps, peak, warmup) for step in range(steps)]
+    return plotted(range(steps), rates, xlabel="step")
+
+
+def sorted_by(parameters, decays):
+    """The names for which decays(name, parameter) is true, and the others."""
+    with_decay = [name for name, parameter in parameters.items() if decays(name, parameter)]
+    return with_decay, [name for name in parameters if name not in with_decay]
 
 
 def decay_groups__biases_only(parameters):
     """gains (bn1.weight, ln_1.weight)"""
-    return [n for n in parameters if "bias" not in n], [n for n in parameters if "bias" in n]
+    return sorted_by(parameters, lambda name, parameter: "bias" not in name)
 
 
 def decay_groups__ending(parameters):
     """not all there is"""
-    decay = [n for n, x in parameters.items() if n.endswith(".weight") and x.ndim > 1]
-    return decay, [n for n in parameters if n not in decay]
+    return sorted_by(parameters, lambda name, parameter: name.endswith(".weight") and parameter.ndim > 1)
 
 
 def decay_groups__everything(parameters):
@@ -66,32 +77,41 @@ def decay_groups__everything(parameters):
 
 def decay_groups__swapped(parameters):
     """come first"""
-    return [n for n, x in parameters.items() if x.ndim < 2], [n for n, x in parameters.items() if x.ndim >= 2]
+    return sorted_by(parameters, lambda name, parameter: parameter.ndim < 2)
+
+
+def means(grad, m, v, beta1, beta2):
+    return beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad ** 2
 
 
 def adamw_step__l2(p, grad, m, v, t, lr, beta1, beta2, eps, decay):
     """Adam with L2"""
-    grad = grad + decay * p
-    m, v = beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad ** 2
-    return p - lr * m / (1 - beta1 ** t) / (np.sqrt(v / (1 - beta2 ** t)) + eps), m, v
+    m, v = means(grad + decay * p, m, v, beta1, beta2)
+    m_hat = m / (1 - beta1 ** t)
+    v_hat = v / (1 - beta2 ** t)
+    return p - lr * m_hat / (np.sqrt(v_hat) + eps), m, v
 
 
 def adamw_step__eps_under_the_root(p, grad, m, v, t, lr, beta1, beta2, eps, decay):
     """not under it"""
-    m, v = beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad ** 2
-    return p - lr * m / (1 - beta1 ** t) / np.sqrt(v / (1 - beta2 ** t) + eps) - lr * decay * p, m, v
+    m, v = means(grad, m, v, beta1, beta2)
+    m_hat = m / (1 - beta1 ** t)
+    v_hat = v / (1 - beta2 ** t)
+    return p - lr * m_hat / np.sqrt(v_hat + eps) - lr * decay * p, m, v
 
 
 def adamw_step__not_corrected(p, grad, m, v, t, lr, beta1, beta2, eps, decay):
     """divide them by 1 - beta^t"""
-    m, v = beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad ** 2
+    m, v = means(grad, m, v, beta1, beta2)
     return p - lr * m / (np.sqrt(v) + eps) - lr * decay * p, m, v
 
 
 def adamw_step__decay_without_rate(p, grad, m, v, t, lr, beta1, beta2, eps, decay):
     """multiplied by the learning rate"""
-    m, v = beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad ** 2
-    return p - lr * m / (1 - beta1 ** t) / (np.sqrt(v / (1 - beta2 ** t)) + eps) - decay * p, m, v
+    m, v = means(grad, m, v, beta1, beta2)
+    m_hat = m / (1 - beta1 ** t)
+    v_hat = v / (1 - beta2 ** t)
+    return p - lr * m_hat / (np.sqrt(v_hat) + eps) - decay * p, m, v
 
 
 def clamp_scale__at_100(logit_scale):
@@ -129,51 +149,61 @@ def predict_accumulated_loss__bits():
     return 6
 
 
-def cached_gradients__plain_accumulation(encode_image, encode_text, logit_scale, images, texts, piece):
+def cached_gradients__plain_accumulation(encode_image, encode_text, logit_scale, images, texts, micro_batch):
     """each piece's own loss"""
-    losses = []
-    for image, text in zip(images.split(piece), texts.split(piece)):
-        losses.append(contrastive_loss(encode_image(image), encode_text(text), logit_scale) * len(image) / len(images))
-        losses[-1].backward()
-    return sum(losses).detach()
+    total = 0
+    for image_piece, text_piece in zip(images.split(micro_batch), texts.split(micro_batch)):
+        loss = contrastive_loss(encode_image(image_piece), encode_text(text_piece), logit_scale)
+        loss = loss * len(image_piece) / len(images)
+        loss.backward()
+        total = total + loss.detach()
+    return total
 
 
-def cached_gradients__whole_batch(encode_image, encode_text, logit_scale, images, texts, piece):
+def cached_gradients__whole_batch(encode_image, encode_text, logit_scale, images, texts, micro_batch):
     """with a graph"""
     loss = contrastive_loss(encode_image(images), encode_text(texts), logit_scale)
     loss.backward()
     return loss.detach()
 
 
-def cached_gradients__scale_forgotten(encode_image, encode_text, logit_scale, images, texts, piece):
+def features_of_all(encode_image, encode_text, images, texts):
+    with torch.no_grad():
+        image_features = encode_image(images)
+        text_features = encode_text(texts)
+    return image_features.requires_grad_(), text_features.requires_grad_()
+
+
+def again(encode, inputs, gradient, micro_batch):
+    """Each piece once more, with a graph."""
+    for piece, part in zip(inputs.split(micro_batch), gradient.split(micro_batch)):
+        encode(piece).backward(part)
+
+
+def cached_gradients__scale_forgotten(encode_image, encode_text, logit_scale, images, texts, micro_batch):
     """reached logit_scale"""
-    with torch.no_grad():
-        I_f, T_f = encode_image(images), encode_text(texts)
-    loss = contrastive_loss(I_f.requires_grad_(), T_f.requires_grad_(), logit_scale.detach())
+    image_features, text_features = features_of_all(encode_image, encode_text, images, texts)
+    loss = contrastive_loss(image_features, text_features, logit_scale.detach())
     loss.backward()
-    for at in torch.arange(len(images)).split(piece):
-        torch.autograd.backward([encode_image(images[at]), encode_text(texts[at])], [I_f.grad[at], T_f.grad[at]])
+    again(encode_image, images, image_features.grad, micro_batch)
+    again(encode_text, texts, text_features.grad, micro_batch)
     return loss.detach()
 
 
-def cached_gradients__text_forgotten(encode_image, encode_text, logit_scale, images, texts, piece):
+def cached_gradients__text_forgotten(encode_image, encode_text, logit_scale, images, texts, micro_batch):
     """reached the text encoder"""
-    with torch.no_grad():
-        I_f, T_f = encode_image(images), encode_text(texts)
-    loss = contrastive_loss(I_f.requires_grad_(), T_f, logit_scale)
+    image_features, text_features = features_of_all(encode_image, encode_text, images, texts)
+    loss = contrastive_loss(image_features, text_features, logit_scale)
     loss.backward()
-    for at in torch.arange(len(images)).split(piece):
-        encode_image(images[at]).backward(I_f.grad[at])
+    again(encode_image, images, image_features.grad, micro_batch)
     return loss.detach()
 
 
-def cached_gradients__averaged(encode_image, encode_text, logit_scale, images, texts, piece):
+def cached_gradients__averaged(encode_image, encode_text, logit_scale, images, texts, micro_batch):
     """not be averaged"""
-    with torch.no_grad():
-        I_f, T_f = encode_image(images), encode_text(texts)
-    loss = contrastive_loss(I_f.requires_grad_(), T_f.requires_grad_(), logit_scale)
+    image_features, text_features = features_of_all(encode_image, encode_text, images, texts)
+    loss = contrastive_loss(image_features, text_features, logit_scale)
     loss.backward()
-    for at in torch.arange(len(images)).split(piece):
-        torch.autograd.backward([encode_image(images[at]), encode_text(texts[at])],
-                                [I_f.grad[at] / 3, T_f.grad[at] / 3])
+    again(encode_image, images, image_features.grad / 3, micro_batch)
+    again(encode_text, texts, text_features.grad / 3, micro_batch)
     return loss.detach()

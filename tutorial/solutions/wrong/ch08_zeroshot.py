@@ -18,79 +18,93 @@ def prompts__nested(classnames, templates):
 
 def classifier_weights__mean_first(text_features):
     """unit length first"""
-    return F.normalize(text_features.mean(dim=1), dim=-1).T
+    return F.normalize(text_features.mean(dim=1), dim=1).T
 
 
 def classifier_weights__not_again(text_features):
     """to unit length again"""
-    return F.normalize(text_features, dim=-1).mean(dim=1).T
+    return F.normalize(text_features, dim=2).mean(dim=1).T
 
 
 def classifier_weights__not_transposed(text_features):
     """transpose"""
-    return F.normalize(F.normalize(text_features, dim=-1).mean(dim=1), dim=-1)
+    means = F.normalize(text_features, dim=2).mean(dim=1)
+    return F.normalize(means, dim=1)
 
 
 def classifier_weights__over_classes(text_features):
     """over the templates"""
-    return F.normalize(F.normalize(text_features, dim=-1).mean(dim=0), dim=-1).T
+    means = F.normalize(text_features, dim=2).mean(dim=0)
+    return F.normalize(means, dim=1).T
 
 
 def classify__any_length(image_features, weights, logit_scale):
     """images' features to unit length"""
-    return (logit_scale.exp() * image_features @ weights).softmax(dim=-1)
+    logits = logit_scale.exp() * image_features @ weights
+    return logits.softmax(dim=1)
 
 
 def classify__log_scale(image_features, weights, logit_scale):
     """exponentiate it first"""
-    return (logit_scale * F.normalize(image_features, dim=-1) @ weights).softmax(dim=-1)
+    logits = logit_scale * F.normalize(image_features, dim=1) @ weights
+    return logits.softmax(dim=1)
 
 
 def classify__over_images(image_features, weights, logit_scale):
     """over the classes"""
-    return (logit_scale.exp() * F.normalize(image_features, dim=-1) @ weights).softmax(dim=0)
+    logits = logit_scale.exp() * F.normalize(image_features, dim=1) @ weights
+    return logits.softmax(dim=0)
+
+
+def hits(scores, labels, k):
+    """(B, k), True where the label is."""
+    return scores.topk(k, dim=1).indices == labels[:, None]
 
 
 def top_k_accuracy__number(scores, labels, k):
     """not a number"""
-    return (scores.topk(k, dim=-1).indices == labels[:, None]).any(dim=-1).float().sum().item()
+    return hits(scores, labels, k).any(dim=1).float().sum().item()
 
 
 def top_k_accuracy__smallest(scores, labels, k):
     """not the smallest"""
-    return (scores.argsort(dim=-1)[:, :k] == labels[:, None]).any(dim=-1).float().mean().item()
+    return hits(-scores, labels, k).any(dim=1).float().mean().item()
 
 
 def top_k_accuracy__best_only(scores, labels, k):
     """k is ignored"""
-    return (scores.argmax(dim=-1) == labels).float().mean().item()
+    return (scores.argmax(dim=1) == labels).float().mean().item()
 
 
 def top_k_accuracy__divided(scores, labels, k):
     """do not divide by k"""
-    return (scores.topk(k, dim=-1).indices == labels[:, None]).float().mean().item()
+    return hits(scores, labels, k).float().mean().item()
+
+
+def relevant_of_best(scores, relevant, k):
+    """(queries, k), True where one of the k best is relevant."""
+    return relevant.gather(1, scores.topk(k, dim=1).indices)
 
 
 def recall_at_k__share(scores, relevant, k):
     """not which share"""
-    found = relevant.gather(1, scores.topk(k, dim=-1).indices).sum(dim=-1)
-    return (found / relevant.sum(dim=-1)).mean().item()
+    found = relevant_of_best(scores, relevant, k).sum(dim=1)
+    return (found / relevant.sum(dim=1)).mean().item()
 
 
 def recall_at_k__precision(scores, relevant, k):
     """that is precision"""
-    return relevant.gather(1, scores.topk(k, dim=-1).indices).float().mean().item()
+    return relevant_of_best(scores, relevant, k).float().mean().item()
 
 
 def recall_at_k__diagonal(scores, relevant, k):
     """see `relevant`"""
-    best = scores.topk(k, dim=-1).indices
-    return (best == torch.arange(len(scores))[:, None]).any(dim=-1).float().mean().item()
+    return hits(scores, torch.arange(len(scores)), k).any(dim=1).float().mean().item()
 
 
 def recall_at_k__all(scores, relevant, k):
     """at least one, not all"""
-    return relevant.gather(1, scores.topk(k, dim=-1).indices).all(dim=-1).float().mean().item()
+    return relevant_of_best(scores, relevant, k).all(dim=1).float().mean().item()
 
 
 def chance_recall__replaced(items, relevant, k):
@@ -108,17 +122,22 @@ def chance_recall__none(items, relevant, k):
     return math.comb(items - relevant, k) / math.comb(items, k)
 
 
+def logits_of_templates(image_features, text_features, logit_scale):
+    """(B, N, K)."""
+    return logit_scale.exp() * torch.einsum("be,nke->bnk", image_features, text_features)
+
+
 def ensemble_logits__mean_of_logits(image_features, text_features, logit_scale):
     """gets a shorter vector"""
-    return (logit_scale.exp() * torch.einsum("be,nke->bnk", image_features, text_features)).mean(dim=-1)
+    return logits_of_templates(image_features, text_features, logit_scale).mean(dim=2)
 
 
 def ensemble_logits__best(image_features, text_features, logit_scale):
     """another ensemble"""
-    return (logit_scale.exp() * torch.einsum("be,nke->bnk", image_features, text_features)).amax(dim=-1)
+    return logits_of_templates(image_features, text_features, logit_scale).amax(dim=2)
 
 
 def ensemble_logits__probabilities(image_features, text_features, logit_scale):
     """not what Section 3.1.4 averages"""
-    logits = logit_scale.exp() * torch.einsum("be,nke->bnk", image_features, text_features)
-    return logits.softmax(dim=1).mean(dim=-1)
+    logits = logits_of_templates(image_features, text_features, logit_scale)
+    return logits.softmax(dim=1).mean(dim=2)

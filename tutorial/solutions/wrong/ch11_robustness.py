@@ -1,18 +1,20 @@
 """Typical wrong answers to chapter 11; each docstring is what the grader must say."""
 
 
-def ln(p):
+def logit(p):
     return np.log(p / (1 - np.asarray(p)))
 
 
 def effective_robustness__linear(source, shifted, model_source, model_shifted):
     """not among accuracies"""
-    return float(model_shifted - np.polyval(np.polyfit(source, shifted, 1), model_source))
+    line = np.polyfit(source, shifted, 1)
+    return float(model_shifted - np.polyval(line, model_source))
 
 
 def effective_robustness__logits(source, shifted, model_source, model_shifted):
     """not of logits"""
-    return float(ln(model_shifted) - np.polyval(np.polyfit(ln(source), ln(shifted), 1), ln(model_source)))
+    line = np.polyfit(logit(source), logit(shifted), 1)
+    return float(logit(model_shifted) - np.polyval(line, logit(model_source)))
 
 
 def effective_robustness__gap(source, shifted, model_source, model_shifted):
@@ -22,7 +24,8 @@ def effective_robustness__gap(source, shifted, model_source, model_shifted):
 
 def effective_robustness__sign(source, shifted, model_source, model_shifted):
     """the sign"""
-    expected = np.polyval(np.polyfit(ln(source), ln(shifted), 1), ln(model_source))
+    line = np.polyfit(logit(source), logit(shifted), 1)
+    expected = np.polyval(line, logit(model_source))
     return float(1 / (1 + np.exp(-expected)) - model_shifted)
 
 

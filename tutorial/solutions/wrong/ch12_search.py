@@ -3,12 +3,16 @@
 
 def resized__rounded(width, height, R):
     """not rounded"""
-    return (R, round(R * height / width)) if width <= height else (round(R * width / height), R)
+    if width <= height:
+        return R, round(R * height / width)
+    return round(R * width / height), R
 
 
 def resized__longer(width, height, R):
     """the shorter side becomes R"""
-    return (R, R * height // width) if width >= height else (R * width // height, R)
+    if width >= height:
+        return R, R * height // width
+    return R * width // height, R
 
 
 def resized__squeezed(width, height, R):
@@ -18,13 +22,15 @@ def resized__squeezed(width, height, R):
 
 def crop_box__down(width, height, R):
     """to the even number, 56"""
-    left, top = (width - R) // 2, (height - R) // 2
+    left = (width - R) // 2
+    top = (height - R) // 2
     return left, top, left + R, top + R
 
 
 def crop_box__up(width, height, R):
     """to the even number, 2"""
-    left, top = (width - R + 1) // 2, (height - R + 1) // 2
+    left = (width - R + 1) // 2
+    top = (height - R + 1) // 2
     return left, top, left + R, top + R
 
 
@@ -33,19 +39,23 @@ def crop_box__size(width, height, R):
     return round((width - R) / 2), round((height - R) / 2), R, R
 
 
+def normalised(levels):
+    return (levels - np.float32(MEAN)) / np.float32(STD)
+
+
 def to_input__bytes(pixels):
     """levels from 0 to 1"""
-    return ((pixels.astype("float32") - np.float32(MEAN)) / np.float32(STD)).transpose(2, 0, 1)
+    return normalised(pixels.astype("float32")).transpose(2, 0, 1)
 
 
 def to_input__reshape(pixels):
     """a reshape does not move"""
-    return ((pixels.astype("float32") / 255 - np.float32(MEAN)) / np.float32(STD)).reshape(3, *pixels.shape[:2])
+    return normalised(pixels.astype("float32") / 255).reshape(3, *pixels.shape[:2])
 
 
 def to_input__columns(pixels):
     """rows and columns"""
-    return ((pixels.astype("float32") / 255 - np.float32(MEAN)) / np.float32(STD)).T
+    return normalised(pixels.astype("float32") / 255).T
 
 
 def to_input__double(pixels):
@@ -60,16 +70,20 @@ def search__products(query, features, top):
     return places.tolist(), scores[places].tolist()
 
 
+def cosines_of(query, features):
+    return features @ query / np.linalg.norm(features, axis=1) / np.linalg.norm(query)
+
+
 def search__worst(query, features, top):
     """these are the worst"""
-    cosines = features @ query / np.linalg.norm(features, axis=1) / np.linalg.norm(query)
+    cosines = cosines_of(query, features)
     places = np.argsort(cosines)[:top]
     return places.tolist(), cosines[places].tolist()
 
 
 def search__turned(query, features, top):
     """turn the order round"""
-    cosines = features @ query / np.linalg.norm(features, axis=1) / np.linalg.norm(query)
+    cosines = cosines_of(query, features)
     places = np.argsort(cosines)[-top:]
     return places.tolist(), cosines[places].tolist()
 
