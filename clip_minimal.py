@@ -22,7 +22,7 @@ import sys
 import urllib.error
 import urllib.request
 import zipfile
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -525,24 +525,27 @@ class Tokenizer:
         for text in texts:
             word_counts.update(WORD.findall(clean(text)))
         spelling = {word: word_to_bytes(word) for word in word_counts}
-        # how often each pair of neighbours occurs
+        # how often each pair of neighbours occurs, and in which words
         pair_counts = Counter()
+        words_with = defaultdict(set)
         for word, tokens in spelling.items():
             for pair in zip(tokens, tokens[1:]):
                 pair_counts[pair] += word_counts[word]
+                words_with[pair].add(word)
         merges = []
         while len(merges) < vocab_size - 514 and pair_counts:
             best = min(pair_counts, key=lambda pair: (-pair_counts[pair], pair))
             merges.append(best)
-            # spell every word that holds the pair anew, and correct the counts
-            for word, tokens in spelling.items():
-                if best[0] not in tokens or best not in zip(tokens, tokens[1:]):
-                    continue
-                spelling[word] = merge(tokens, best)
-                for pair in zip(tokens, tokens[1:]):
+            # join it in the words that have it, and correct the counts
+            for word in words_with.pop(best):
+                before = spelling[word]
+                after = merge(before, best)
+                for pair in zip(before, before[1:]):
                     pair_counts[pair] -= word_counts[word]
-                for pair in zip(spelling[word], spelling[word][1:]):
+                for pair in zip(after, after[1:]):
                     pair_counts[pair] += word_counts[word]
+                    words_with[pair].add(word)
+                spelling[word] = after
             pair_counts = +pair_counts  # a Counter's + leaves out what occurs no more
         return cls(merges)
 
