@@ -177,7 +177,7 @@ class Bottleneck(nn.Module):
     (B, C, H, W) -> (B, 4 * planes, H / stride, W / stride).
 
     With a stride of 2 the convolutions still look at every pixel: what halves height and width is an
-    average pool behind the 3x3 convolution and one on the shortcut (Zhang 2019; He et al. 2019).
+    average pool after the 3x3 convolution and one on the shortcut (Zhang 2019; He et al. 2019).
     """
 
     def __init__(self, channels, planes, stride):
@@ -231,7 +231,7 @@ class AttentionPool2d(nn.Module):
         return self.c_proj(self.gather(x))  # (B, E)
 
     def gather(self, x):
-        """The attention without the projection behind it. (B, C, H, W) -> (B, C)."""
+        """The attention without the projection after it. (B, C, H, W) -> (B, C)."""
         # each place becomes a token, and their mean the first one
         x = x.flatten(2).transpose(1, 2)  # (B, C, H, W) -> (B, places, C)
         mean = x.mean(dim=1, keepdim=True)  # (B, 1, C)
@@ -454,15 +454,18 @@ UNBYTES = {character: byte for byte, character in BYTES.items()}
 
 # Merging takes place within words. OpenAI's pattern for them says \p{L} for letters and \p{N} for
 # numbers, which Python's re does not know. It knows \w, which is letters, numbers and "_"; and the
-# numbers are the characters that are numeric without being letters: 7, ½, Ⅷ. (None is above U+20000.)
+# numbers are the characters below U+20000 that are numeric without being letters: 7, ½, Ⅷ.
 NUMBERS = "".join(c for c in map(chr, range(0x20000)) if c.isnumeric() and not c.isalpha())
 WORD = re.compile(
     r"<\|startoftext\|>|<\|endoftext\|>"  # the special tokens
     r"|'s|'t|'re|'ve|'m|'ll|'d"  # English contractions
-    r"|[a-z]++(?!\w)"  # most words: the next line finds them too, but takes four times as long
+    # most words; the next line finds them too, but takes four times as long (++ gives no letter back,
+    # so that a word is either found whole or left to the next line)
+    r"|[a-z]++(?!\w)"
     rf"|[^\W{NUMBERS}_]+"  # letters: what is in \w, without numbers and "_"
     rf"|[{NUMBERS}]"  # one number
-    r"|(?:[^\w\s]|[_\x1c-\x1f])+"  # other signs; the last five are in \w and \s for Python alone
+    # other signs; "_" is in Python's \w, and \x1c to \x1f are in its \s, so that they have to be named
+    r"|(?:[^\w\s]|[_\x1c-\x1f])+"
 )
 
 
@@ -536,7 +539,7 @@ class Tokenizer:
         while len(merges) < vocab_size - 514 and pair_counts:
             best = min(pair_counts, key=lambda pair: (-pair_counts[pair], pair))
             merges.append(best)
-            # join it in the words that have it, and correct the counts
+            # join it in the words that have it (in one that has lost it nothing changes), correct the counts
             for word in words_with.pop(best):
                 before = spelling[word]
                 after = merge(before, best)
@@ -591,7 +594,8 @@ class Tokenizer:
     def decode(self, ids):
         """Ids -> lower-case text with a space after each word. Bytes that are not valid UTF-8 become U+FFFD."""
         characters = "".join(self.vocab[i] for i in ids)
-        raw = bytes(UNBYTES[character] for character in characters)  # the four of "</w>" are themselves
+        # the four characters of "</w>" are printable, so that it comes through as it is
+        raw = bytes(UNBYTES[character] for character in characters)
         return raw.decode("utf-8", "replace").replace("</w>", " ")
 
     def __call__(self, texts, context_length=77, truncate=False, pad=True):
@@ -634,7 +638,7 @@ def crop_square(image, resolution):
 
     As in OpenAI's code the image becomes RGB last. So palette images are resized by nearest
     neighbour (Pillow can't mix palette numbers), transparent places show the colour hidden there, and
-    16-bit levels above 255 are white. The orientation that EXIF tells is ignored.
+    16-bit levels above 255 are white. The EXIF orientation is ignored.
     """
     width, height = image.size
     if width <= height:
@@ -696,7 +700,8 @@ def write(path, save_to):
         os.replace(temporary, path)
     except OSError as error:
         raise OSError(f"{path}: could not be written ({one_line(error)})") from None
-    except RuntimeError as error:  # torch.save makes it of the OSError of a full disk, its __context__
+    except RuntimeError as error:
+        # when the disk is full, torch.save turns the OSError into this; the OSError is its __context__
         raise OSError(f"{path}: could not be written ({one_line(error.__context__ or error)})") from None
     finally:
         if os.path.exists(temporary):
@@ -767,8 +772,8 @@ def build_model(weights, quick_gelu):
 def infer_config(weights, quick_gelu):
     """A state dict with OpenAI's names -> CLIPConfig, from the shapes.
 
-    They do not tell the kind of GELU, and of a ResNet's resolution only how often 32 goes into it,
-    which is why files also hold an "input_resolution".
+    The shapes do not show the kind of GELU. They show a ResNet's resolution only in whole multiples of
+    32, which is why files also hold an "input_resolution".
     """
 
     def count_blocks(prefix):
@@ -780,7 +785,7 @@ def infer_config(weights, quick_gelu):
         vision_layers = count_blocks("visual.transformer.resblocks.")
         places = len(weights["visual.positional_embedding"]) - 1  # one is the class token's
         resolution = patch_size * math.isqrt(places)
-        if vision_width > 1024:  # ViT-H and larger, which are not OpenAI's; no shape shows the heads
+        if vision_width > 1024:  # others' ViT-H and larger; that heads are 64 wide is assumed, no shape shows it
             raise ValueError(f"vision transformers {vision_width} wide are published with heads that"
                              f" are not {HEAD_WIDTH} wide")
     else:
@@ -811,7 +816,7 @@ def read_weights(path):
         raise OtherLayout("a folder")
     with open(path, "rb") as file:
         start = file.read(9)
-    if start[8:] == b"{":  # eight bytes that tell a length, then JSON
+    if start[8:] == b"{":  # eight bytes that hold a length, then JSON
         raise OtherLayout("in the safetensors format")
     if start[:2] != b"PK" and start[:1] != b"\x80":  # a zip file, or a pickle as older versions wrote it
         raise ValueError(f"it begins with {start}, as no file of PyTorch does")
@@ -820,7 +825,7 @@ def read_weights(path):
     else:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(weights, dict):
-        raise ValueError(f"it holds no state dict but this: {weights!r}")
+        raise ValueError(f"it holds this and not a state dict: {weights!r}")
     foreign_names = ("state_dict", "module.", "_orig_mod.", "text.", "text_model.")
     if any(str(name).startswith(foreign_names) for name in weights):
         raise OtherLayout("its weights have other names than OpenAI's")
@@ -833,7 +838,7 @@ def read_weights(path):
 
 
 def is_torchscript(path):
-    """Whether a file is a TorchScript archive and no plain torch.save."""
+    """Whether a file is a TorchScript archive rather than a plain torch.save file."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -871,9 +876,12 @@ class TorchScriptUnpickler(pickle.Unpickler):
 
 
 class ScriptModule:
-    """Stands for any class that the file names. It keeps its state, a dict of tensors and other modules."""
+    """Stands for any class that the file names.
 
-    state = {}  # of a module that has none
+    pickle creates it empty and then hands it its state, a dict of tensors and of other modules.
+    """
+
+    state = {}  # some modules have none
 
     def __setstate__(self, state):
         self.state = state
@@ -936,7 +944,7 @@ def resume_download(url, path):
                 if not block:
                     break
                 file.write(block)
-                left = (response.length or 0) / 1e6
+                left = (response.length or 0) / 1e6  # reading counts it down
                 print(f"{os.path.basename(url)}: {left:.0f} MB left ", end="\r", file=sys.stderr)
 
 

@@ -7,7 +7,7 @@
     python train_tiny.py --data DIR --out runs/mine              your own images with captions
     python train_tiny.py --data DIR --out runs/mine --captions-from-names     ... whose file names describe them
 
-With seed 0 the first one reaches, on pairs of colour and object that it never saw: objects 96 %
+With seed 0 the first command reaches, on pairs of colour and object that it never saw: objects 96 %
 (chance 1), colours 96 % (8), counts 99.6 % (25), places 94 % (11), relations 48 % (25), and finds the
 caption of an image among 500 in 91 % (0.2). It took 4.3 minutes on two cores (AMD EPYC, Zen 5; torch 2.13.0).
 
@@ -45,8 +45,8 @@ def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR):
     """Adam with decoupled weight decay, on all weights that are not gains, biases or the scale (Section 2.5).
 
     The text encoder's learning rate is a fifth of the image encoder's. At the full rate its features
-    change faster than an untrained image encoder can follow, and little is learned: of 100 names none
-    in 250 steps, where a tenth of the rate gave 44 %. (Both with captions of names alone, see World.batch.)
+    change faster than an untrained image encoder can follow. With captions of names alone (see
+    World.batch) no object was recognised after 250 steps, and 44 % at a tenth of the rate.
     """
     groups = {}
     for name, parameter in model.named_parameters():
@@ -74,7 +74,7 @@ def learning_rate(step, steps, peak, warmup):
 
 def training_step(model, optimizer, images, tokens, bfloat16=False):
     """Images (B, 3, R, R) and the token ids of their captions (B, T) -> the loss, after one update of the weights."""
-    averages = [x.clone() for x in model.buffers()]  # of the batch norms, which each batch moves
+    averages = [x.clone() for x in model.buffers()]  # of the batch norms, to put back if the step fails
     # both encoders; the loss is computed in float32 even where they run in bfloat16
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
         image_features = model.encode_image(images)  # (B, E)
@@ -83,7 +83,7 @@ def training_step(model, optimizer, images, tokens, bfloat16=False):
     text_features = text_features.to(model.logit_scale.dtype)
     # every image against every text
     loss = contrastive_loss(image_features, text_features, model.logit_scale)
-    # one step down the gradient; without a finite loss there is none to follow
+    # one step down the gradient; without a finite loss there is none to follow, and all stays as it was
     optimizer.zero_grad()
     if loss.isfinite():
         loss.backward()
@@ -102,8 +102,8 @@ def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_de
     """Train the model on data.batch(step, n) -> history, a list of dicts, one for each line of the log.
 
     Every `every` steps keep(state) is called. A run that is given such a state goes on from there and
-    ends with exactly the same weights, as a batch depends on the seed and the step alone. ValueError
-    from contrastive_loss for a batch of one pair, and where no loss is finite any more.
+    ends with exactly the same weights, as a batch depends on the seed and the step alone. Raises
+    ValueError for a batch of one pair (contrastive_loss does), or if no loss is finite any more.
     """
     optimizer = make_optimizer(model, lr, weight_decay, text_lr)
     first = 0
@@ -124,11 +124,12 @@ def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_de
         images, captions = data.batch(step, batch_size)
         tokens = tokenizer(captions, model.config.context_length, truncate=True, pad=False)
         tokens = tokens.to(images.device)
-        # two encoders, loss, update
+        # batch norms take the statistics of the batch
         model.train()
         image_encoder_is_frozen = not model.visual.conv1.weight.requires_grad  # see `freeze`
         if image_encoder_is_frozen:
             model.visual.eval()  # so that its batch norms stay as they are, too
+        # two encoders, loss, update
         losses.append(step_function(model, optimizer, images, tokens, bfloat16))
         done = step + 1
         if done % every != 0 and done != steps:
@@ -255,7 +256,8 @@ def render(glyphs, size=32, font=FONT):
     for glyph in glyphs:
         left, top, right, bottom = font.getbbox(glyph, stroke_width=4)
         side = max(right - left, bottom - top)
-        corner = (side - right - left) / 2, (side - bottom - top) / 2  # the glyph's middle in the middle
+        # drawn at (0, 0) its middle would be at (left + right) / 2; it shall be at side / 2
+        corner = (side - right - left) / 2, (side - bottom - top) / 2
         mask = Image.new("L", (side, side))
         ImageDraw.Draw(mask).text(corner, glyph, fill=255, font=font, stroke_width=4)
         mask = mask.resize((size - 2, size - 2), Image.Resampling.BOX)
@@ -285,7 +287,7 @@ class World:
         self.shows = colours_that_show()  # (12, 8)
 
     def rng(self, split, step=0):
-        """Random numbers for a split, TRAINING, EVALUATION or TEXTS, and a step, or any number that keeps draws apart."""
+        """Random numbers for a split (TRAINING, EVALUATION or TEXTS) and a step; outside training, any number of its own."""
         return np.random.default_rng((self.seed, split, step))
 
     def batch(self, step, n):
@@ -342,21 +344,23 @@ class World:
         other = rng.integers(1, len(OBJECTS), n)
         objects[:, 1] = (objects[:, 0] + other) % len(OBJECTS)  # two that are related are different
 
-        # a background on which the first two objects each have an allowed colour that shows; there is
-        # always one. (The third and fourth are drawn in counted scenes alone, where all are alike.)
+        # a background on which the first two objects each have an allowed colour that shows, even where
+        # only one of them is shown; there is always one
         allowed = self.held_out[objects] if held_out else ~self.held_out[objects]  # (n, 4, 12)
-        with_colour = allowed[:, :2] @ self.shows  # (n, 2, 8): has the object an allowed colour that shows there?
+        # (n, 2, 8), True where any of the colours is allowed for the object and shows on the background
+        with_colour = allowed[:, :2] @ self.shows
         background = choose(rng, with_colour.all(axis=1))  # (n,)
         # for each object one of those colours
         showing = self.shows.T[background][:, None]  # (n, 1, 12)
         colour = choose(rng, allowed & showing)  # (n, 4)
+        # counted objects are alike; so the third and fourth, which no other kind shows, have a right colour
         alike = kind == COUNTED
         objects[alike] = objects[alike, :1]
         colour[alike] = colour[alike, :1]
 
         # how large: three ranges for single objects, then one each for placed, counted and related ones
         ranges = np.array([*SIZES.values(), (13, 16), (15, 21), (16, 20)])  # in 48ths of the image
-        which = np.where(kind == SINGLE, size, kind + 2)  # the row of that table
+        which = np.where(kind == SINGLE, size, kind + 2)  # its row: PLACED, which is 1, has row 3, and so on
         low, high = ranges[which].T  # (n,) each
         side = low + (high - low) * rng.random(n)  # (n,)
 
@@ -374,8 +378,8 @@ class World:
         quarter = np.stack([quarters % 2, quarters // 2], axis=2) - 0.5  # (n, 4, 2): -0.5 or 0.5
         chosen = kind == COUNTED
         offset[chosen] = (24 * quarter + random * (11 - half))[chosen]
-        # related ones stand on opposite sides of the middle, nearly at the same distance from it; in
-        # the other direction they are up to 6 off
+        # related ones stand on opposite sides of the middle, nearly at the same distance from it, and
+        # are off by up to 6 in the other direction
         direction = np.array(list(RELATIONS.values()))[relation][:, None]  # (n, 1, 2)
         opposite = direction * [[1], [-1], [0], [0]]  # (n, 4, 2)
         spread = np.where(direction != 0, 0.3, 6)  # (n, 1, 2)
@@ -403,7 +407,7 @@ class World:
             shade = self.tensor(scenes["shade"][with_sprite, sprite])  # (s, 3)
             centre = self.tensor(scenes["centre"][with_sprite, sprite])  # (s, 2)
             side = self.tensor(scenes["side"][with_sprite, sprite])  # (s,)
-            # Enlarging a mask to its place is a product with one matrix for its rows and one for
+            # Scaling a mask to its size and place is a product with one matrix for its rows and one for
             # its columns, which say how much of each cell of the mask a pixel sees.
             column_weights = self.weights_of_cells(centre[:, 0], side)  # (s, R, 32)
             row_weights = self.weights_of_cells(centre[:, 1], side)  # (s, R, 32)
@@ -495,12 +499,13 @@ class World:
 
         # which object, which colour, which background?
         scenes, features = self.encode_scenes(model, "single", 0, n)
+        # "a sun" -> "a sun", "a sun on paper", "a sun at night", ...
         templates = ["{}", *[f"{{}} {background}" for background in BACKGROUNDS]]
         results["objects"] = classified(features, scenes["object"][:, 0], names, templates)
         colours = [article(colour) for colour in COLOURS]
         templates = [f"{{}} {name}" for name in some_names]  # "a red" -> "a red sun", "a red star", ...
         results["colours"] = classified(features, scenes["colour"][:, 0], colours, templates)
-        templates = [f"{article(name)} {{}}" for name in some_names]
+        templates = [f"{article(name)} {{}}" for name in some_names]  # "on paper" -> "a sun on paper", ...
         results["backgrounds"] = classified(features, scenes["background"], list(BACKGROUNDS), templates)
 
         # one, two, three or four? The captions to choose from name the right object and differ in the count alone
@@ -584,7 +589,7 @@ def draw_curves(history, batch_size, results):
 
 
 def draw_similarity(model, tokenizer, images, captions):
-    """Cosine similarities of n captions with their n images, true pairs on the diagonal: Figure 1 (1), trained."""
+    """Cosine similarities of n captions with their n images, true pairs on the diagonal: Figure 1 (1), for a trained model."""
     text_features = zeroshot.encode_texts(model, tokenizer, captions, truncate=True)
     image_features = zeroshot.encode_images(model, images)
     cosines = (text_features @ image_features.T).cpu().numpy()  # (n, n)
@@ -623,7 +628,7 @@ def parse(argv):
     add("--model", default="tiny-RN", choices=CONFIGS, help="from scratch (default: %(default)s)")
     add("--init", metavar="CKPT", help="or from the weights of a published model (ViT-B/32, ...) or of a file")
     add("--freeze", choices=["image", "text"], help="with --init: leave this encoder as it is")
-    add("--steps", type=int, default=1700, help="default: %(default)s; batches of names alone end at 1300 in any case")
+    add("--steps", type=int, default=1700, help="default: %(default)s; the world's batches of names alone end at 1300, however many")
     add("--batch-size", type=int, default=256, help="pairs in a step (default: %(default)s)")
     add("--lr", type=float, help="the highest, of the image encoder (default: 4e-3, with --init 1e-5);"
                                  " tiny-ViT needs 2e-3")
@@ -736,13 +741,14 @@ def run(args, state=None, train_function=None):
         accelerate(model)
     print(describe(args, model, tokenizer, texts), flush=True)
     # train
-    settings = {name: value for name, value in vars(args).items() if name not in ("resume", "out", "device")}
+    of_this_call = ("resume", "show", "demo", "out", "device")
+    settings = {name: value for name, value in vars(args).items() if name not in of_this_call}
     keep = Keeper(out, settings, config, tokenizer, data_key)
     if state is None:
         keep.forget()
     started = time.time()
     train_function = train_function or train
-    text_lr = 1.0 if args.init else TEXT_LR  # trained encoders can follow one another
+    text_lr = 1.0 if args.init else TEXT_LR  # encoders that are trained already can keep up with each other
     history = train_function(
         data, model, tokenizer, steps=args.steps, batch_size=args.batch_size, lr=args.lr,
         weight_decay=args.weight_decay, warmup=args.warmup, text_lr=text_lr,
@@ -830,7 +836,7 @@ def write_log(out, rows):
 
 def restore(out, device):
     """The last state of an interrupted run; where that is damaged, another one."""
-    # the third is there if the run was killed while the Keeper renamed the files
+    # state.new.pt is there if the run was killed while the Keeper renamed the files
     for path in (out / "state.pt", out / "state.before.pt", out / "state.new.pt"):
         if not path.exists():
             continue

@@ -147,12 +147,12 @@ def recall_at(k, scores, relevant):
     best = scores.topk(k, dim=1).indices  # (rows, k)
     hit = relevant.gather(1, best).any(dim=1)  # (rows,)
     # chance: if all items drawn so far were wrong, the next one is wrong too with probability
-    # 1 - right / left; that is 0 where only right ones are left
+    # 1 - right / left; from where that is 0 the product stays 0
     right = relevant.sum(dim=1)  # (rows,)
     miss = torch.ones(len(scores), device=scores.device)
     for drawn in range(k):
         left = scores.shape[1] - drawn
-        miss = miss * (1 - right / left).clamp(min=0)
+        miss = miss * (1 - right / left)
     return hit.float().mean().item(), 1 - miss.mean().item()
 
 
@@ -161,13 +161,14 @@ def recall_at(k, scores, relevant):
 
 @torch.no_grad()
 def encode_penultimate(model, images, batch_size=256):
-    """Preprocessed images (B, 3, R, R) -> features before the projection (B, D), I_f of Figure 3, as they are.
+    """Preprocessed images (B, 3, R, R) -> features before the projection (B, D), I_f of Figure 3, not normalised.
 
-    Appendix A probes these: of a ViT what its last LayerNorm gives; of a ResNet it says "the
-    penultimate layer", which here is what the attention pool gives.
+    Appendix A probes these: for a ViT, the output of its last LayerNorm; for a ResNet it says "the
+    penultimate layer", which here is the attention pool without its last linear layer.
     """
     features = []
     for batch in images.split(batch_size):
+        # what encode_image does before it calls the encoder
         weight = model.visual.conv1.weight
         batch = batch.to(weight.device, weight.dtype, memory_format=torch.channels_last)
         features.append(model.visual.penultimate(batch).float())
@@ -189,15 +190,17 @@ def logistic_regression(features, labels, strength):
         targets = labels.double()
         loss_of = F.binary_cross_entropy_with_logits
     # Features are correlated and of different sizes: the loss is steep one way and flat another, and
-    # L-BFGS would take a thousand small steps. So it works along the principal directions of the
-    # features, each stretched so that the loss curves alike along all. The minimum stays the same.
+    # L-BFGS would take a thousand small steps. So it works along the P = min(B, D) principal directions
+    # of the features, around their mean, each stretched so that the loss is about equally curved along
+    # all. The minimum stays the same.
     mean = x.mean(dim=0)
-    _, sizes, directions = torch.linalg.svd(x - mean, full_matrices=False)  # (R,), (R, D); R is B or D
-    curvature = sizes ** 2 + targets.shape[1] * strength  # (R,), of the loss and of the penalty
-    stretch = (len(x) / curvature).sqrt()[:, None]  # (R, 1)
-    directions = stretch * directions
-    z = (x - mean) @ directions.T  # (B, R)
-    z_weights = z.new_zeros(z.shape[1], targets.shape[1], requires_grad=True)  # (R, N)
+    _, sizes, directions = torch.linalg.svd(x - mean, full_matrices=False)  # (P,), (P, D)
+    # N times the curvature, where all classes are equally likely: of the loss, and of the penalty
+    curvature = sizes ** 2 + targets.shape[1] * strength  # (P,)
+    stretch = (len(x) / curvature).sqrt()[:, None]  # (P, 1)
+    axes = stretch * directions  # (P, D)
+    z = (x - mean) @ axes.T  # (B, P)
+    z_weights = z.new_zeros(z.shape[1], targets.shape[1], requires_grad=True)  # (P, N)
     bias = z.new_zeros(targets.shape[1], requires_grad=True)  # (N,)
     optimizer = torch.optim.LBFGS([z_weights, bias], max_iter=1000, max_eval=2000, tolerance_grad=3e-5,
                                   tolerance_change=0, history_size=10, line_search_fn="strong_wolfe")
@@ -205,13 +208,13 @@ def logistic_regression(features, labels, strength):
     def loss():
         optimizer.zero_grad()
         errors = loss_of(z @ z_weights + bias, targets, reduction="sum")
-        penalty = strength / 2 * (stretch * z_weights).square().sum()
+        penalty = strength / 2 * (stretch * z_weights).square().sum()  # of the weights along the directions
         mean_loss = (errors + penalty) / len(x)  # has its minimum in the same place as the sum
         mean_loss.backward()
         return mean_loss
 
     optimizer.step(loss)  # makes all the iterations, and calls loss() as often as it needs
-    weights = directions.T @ z_weights.detach()  # (D, N), for features as they were given
+    weights = axes.T @ z_weights.detach()  # (D, N), for features as they were given
     bias = bias.detach() - mean @ weights  # (x - mean) W + b = x W + (b - mean W)
     return weights, bias
 
@@ -282,15 +285,15 @@ def index(model, folder, without=None, batch_size=64):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    key_of = find_pictures(folder, without)  # path -> (name, stamp)
-    # what a model makes of an empty picture tells it from other models
+    key_of = find_pictures(folder, without)  # path -> (name, stamp: size and time of the last change)
+    # what a model makes of an empty picture identifies it
     R = model.config.image_resolution
     signature = encode_images(model, torch.zeros(1, 3, R, R)).cpu().numpy()  # (1, E)
     known = read_index(folder, signature)  # (name, stamp) -> features
     # encode what is not known yet
     new = [path for path, key in key_of.items() if key not in known]
     try:
-        for path, features in zip(new, encode_files(model, new, batch_size)):
+        for features, path in zip(encode_files(model, new, batch_size), new):
             known[key_of[path]] = features
     finally:
         if new:
@@ -321,7 +324,7 @@ def read_index(folder, signature):
     """The features that INDEX keeps -> {(name, stamp): features (E,)}; nothing if another model made them."""
     try:
         with np.load(folder / INDEX) as old:
-            if not np.allclose(old["blank"], signature, atol=1e-4):  # other devices round otherwise
+            if not np.allclose(old["blank"], signature, atol=1e-4):  # other devices round differently
                 return {}
             keys = zip(old["names"].tolist(), old["stamps"].tolist())
             return dict(zip(keys, old["features"]))
@@ -338,6 +341,7 @@ def write_index(folder, signature, known, keys):
     stamps = [stamp for _, stamp in keys]
     features = [known[key] for key in keys]
     try:
+        # whole or not at all, also when interrupted
         write(folder / INDEX, lambda file: np.savez(
             file, blank=signature, names=names, stamps=stamps, features=features))
     except OSError as error:
@@ -349,7 +353,7 @@ def encode_files(model, paths, batch_size=64):
     R = model.config.image_resolution
     for start in range(0, len(paths), batch_size):
         batch = paths[start:start + batch_size]
-        pixels = torch.full((len(batch), 3, R, R), torch.nan)  # of one picture NaN do not reach the others
+        pixels = torch.full((len(batch), 3, R, R), torch.nan)  # NaN in one picture does not affect the others
         for i, path in enumerate(batch):
             try:
                 pixels[i] = preprocess(open_image(path), R)
@@ -532,7 +536,7 @@ def run_labels(args):
 
 
 def run_search(args):
-    """Print the pictures of a folder that fit best, and draw them. Unreadable ones are reported, and no failure."""
+    """Print the pictures of a folder that fit best, and draw them. Unreadable ones are reported, but are no failure."""
     if args.top < 1:
         raise ValueError(f"--top {args.top}: at least one")
     model, tokenizer = load_model(args)
@@ -551,7 +555,7 @@ def run_search(args):
 def load_model(args):
     """The model and tokenizer of --model, whatever its layout."""
     check_device(args.device)
-    convert = args.gelu is not None  # `load` does not let one choose
+    convert = args.gelu is not None  # `load` takes the kind of GELU from the file
     if not convert:
         try:
             model, tokenizer = load(args.model, args.device)

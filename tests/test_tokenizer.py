@@ -1,5 +1,4 @@
 """The tokenizer: its words, how merges are learned, and the ids that OpenAI's tokenizer gives for the same merges."""
-import gzip
 import html
 import json
 import os

@@ -6,7 +6,6 @@ a mistake to be found. `# Exercise 3.2` above a function gets kind, difficulty a
 """
 import json
 import re
-from pathlib import Path
 
 from grade import HERE, read_exercises
 

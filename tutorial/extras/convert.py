@@ -195,7 +195,7 @@ def write_safetensors(path, weights):
         file.write(len(encoded).to_bytes(8, "little"))
         file.write(encoded)
         for tensor in weights.values():
-            file.write(tensor.float().cpu().contiguous().numpy().tobytes())
+            file.write(tensor.float().cpu().numpy().tobytes())
 
 
 # ---- Hugging Face --------------------------------------------------------------------------------
