@@ -459,8 +459,8 @@ NUMBERS = "".join(c for c in map(chr, range(0x20000)) if c.isnumeric() and not c
 WORD = re.compile(
     r"<\|startoftext\|>|<\|endoftext\|>"  # the special tokens
     r"|'s|'t|'re|'ve|'m|'ll|'d"  # English contractions
-    # most words; the next line finds them too, but takes four times as long (++ gives no letter back,
-    # so that a word is either found whole or left to the next line)
+    # a shortcut for words of plain letters, four times as quick as the rule for all letters below it;
+    # ++ gives no letter back, so that "cafés" fails here as a whole and goes to that rule
     r"|[a-z]++(?!\w)"
     rf"|[^\W{NUMBERS}_]+"  # letters: what is in \w, without numbers and "_"
     rf"|[{NUMBERS}]"  # one number
@@ -539,7 +539,8 @@ class Tokenizer:
         while len(merges) < vocab_size - 514 and pair_counts:
             best = min(pair_counts, key=lambda pair: (-pair_counts[pair], pair))
             merges.append(best)
-            # join it in the words that have it (in one that has lost it nothing changes), correct the counts
+            # Join it in each word listed for it, and correct the counts. If a word has lost the pair to
+            # an earlier merge, nothing changes.
             for word in words_with.pop(best):
                 before = spelling[word]
                 after = merge(before, best)
@@ -762,7 +763,8 @@ def build_model(weights, quick_gelu):
     for name, tensor in weights.items():
         if name not in ("input_resolution", "context_length", "vocab_size"):
             parameters[name] = tensor.float() if tensor.is_floating_point() else tensor
-    # on the "meta" device parameters have shapes and no memory; then these take their places
+    # build the model without memory (on the device "meta" there are only shapes); load_state_dict then
+    # puts the file's tensors in
     with torch.device("meta"):
         model = CLIP(config)
     model.load_state_dict(parameters, assign=True)
@@ -772,7 +774,7 @@ def build_model(weights, quick_gelu):
 def infer_config(weights, quick_gelu):
     """A state dict with OpenAI's names -> CLIPConfig, from the shapes.
 
-    The shapes do not show the kind of GELU. They show a ResNet's resolution only in whole multiples of
+    The shapes do not show the kind of GELU, nor the width of a head, which is always 64. They show a ResNet's resolution only in whole multiples of
     32, which is why files also hold an "input_resolution".
     """
 
@@ -785,7 +787,8 @@ def infer_config(weights, quick_gelu):
         vision_layers = count_blocks("visual.transformer.resblocks.")
         places = len(weights["visual.positional_embedding"]) - 1  # one is the class token's
         resolution = patch_size * math.isqrt(places)
-        if vision_width > 1024:  # others' ViT-H and larger; that heads are 64 wide is assumed, no shape shows it
+        # wider ones (ViT-H and larger, not OpenAI's) have heads of another width, which no shape shows
+        if vision_width > 1024:
             raise ValueError(f"vision transformers {vision_width} wide are published with heads that"
                              f" are not {HEAD_WIDTH} wide")
     else:
@@ -863,9 +866,10 @@ class TorchScriptUnpickler(pickle.Unpickler):
         """What stands for a class or function that the file names: one of three harmless things."""
         if name == "_rebuild_tensor_v2":
             return rebuild_tensor
+        # a type of numbers is named by its storage: "HalfStorage" -> torch.half
         dtype = getattr(torch, name.removesuffix("Storage").lower(), None)
         if isinstance(dtype, torch.dtype):
-            return dtype  # "HalfStorage" -> torch.half
+            return dtype
         return ScriptModule
 
     def persistent_load(self, saved_id):

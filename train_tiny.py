@@ -45,8 +45,8 @@ def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR):
     """Adam with decoupled weight decay, on all weights that are not gains, biases or the scale (Section 2.5).
 
     The text encoder's learning rate is a fifth of the image encoder's. At the full rate its features
-    change faster than an untrained image encoder can follow. With captions of names alone (see
-    World.batch) no object was recognised after 250 steps, and 44 % at a tenth of the rate.
+    change faster than an untrained image encoder can follow. Measured with captions of names alone
+    (see World.batch), after 250 steps: at the full rate no object is recognised, at a tenth of it 44 %.
     """
     groups = {}
     for name, parameter in model.named_parameters():
@@ -287,7 +287,10 @@ class World:
         self.shows = colours_that_show()  # (12, 8)
 
     def rng(self, split, step=0):
-        """Random numbers for a split (TRAINING, EVALUATION or TEXTS) and a step; outside training, any number of its own."""
+        """Random numbers for a split (TRAINING, EVALUATION or TEXTS) and a step.
+
+        Outside training `step` is only a number that no other call with that split uses.
+        """
         return np.random.default_rng((self.seed, split, step))
 
     def batch(self, step, n):
@@ -344,16 +347,16 @@ class World:
         other = rng.integers(1, len(OBJECTS), n)
         objects[:, 1] = (objects[:, 0] + other) % len(OBJECTS)  # two that are related are different
 
-        # a background on which the first two objects each have an allowed colour that shows, even where
-        # only one of them is shown; there is always one
+        # A background on which each of the first two objects has an allowed colour that shows. (There
+        # always is such a background. For simplicity it has to suit both also where one is shown.)
         allowed = self.held_out[objects] if held_out else ~self.held_out[objects]  # (n, 4, 12)
-        # (n, 2, 8), True where any of the colours is allowed for the object and shows on the background
+        # numpy's product of booleans, `and` for each colour, then `or` over the colours: (n, 2, 8)
         with_colour = allowed[:, :2] @ self.shows
         background = choose(rng, with_colour.all(axis=1))  # (n,)
-        # for each object one of those colours
+        # for each object one of those colours; the third and fourth may have none and get the first
         showing = self.shows.T[background][:, None]  # (n, 1, 12)
         colour = choose(rng, allowed & showing)  # (n, 4)
-        # counted objects are alike; so the third and fourth, which no other kind shows, have a right colour
+        # only counted scenes show a third and a fourth object, and there all are copies of the first
         alike = kind == COUNTED
         objects[alike] = objects[alike, :1]
         colour[alike] = colour[alike, :1]
@@ -628,7 +631,7 @@ def parse(argv):
     add("--model", default="tiny-RN", choices=CONFIGS, help="from scratch (default: %(default)s)")
     add("--init", metavar="CKPT", help="or from the weights of a published model (ViT-B/32, ...) or of a file")
     add("--freeze", choices=["image", "text"], help="with --init: leave this encoder as it is")
-    add("--steps", type=int, default=1700, help="default: %(default)s; the world's batches of names alone end at 1300, however many")
+    add("--steps", type=int, default=1700, help="default: %(default)s; batches of names alone end at step 1300, whatever this is")
     add("--batch-size", type=int, default=256, help="pairs in a step (default: %(default)s)")
     add("--lr", type=float, help="the highest, of the image encoder (default: 4e-3, with --init 1e-5);"
                                  " tiny-ViT needs 2e-3")

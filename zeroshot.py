@@ -147,7 +147,7 @@ def recall_at(k, scores, relevant):
     best = scores.topk(k, dim=1).indices  # (rows, k)
     hit = relevant.gather(1, best).any(dim=1)  # (rows,)
     # chance: if all items drawn so far were wrong, the next one is wrong too with probability
-    # 1 - right / left; from where that is 0 the product stays 0
+    # 1 - right / left; once only right ones are left that is 0, and miss stays 0
     right = relevant.sum(dim=1)  # (rows,)
     miss = torch.ones(len(scores), device=scores.device)
     for drawn in range(k):
@@ -195,7 +195,7 @@ def logistic_regression(features, labels, strength):
     # all. The minimum stays the same.
     mean = x.mean(dim=0)
     _, sizes, directions = torch.linalg.svd(x - mean, full_matrices=False)  # (P,), (P, D)
-    # N times the curvature, where all classes are equally likely: of the loss, and of the penalty
+    # where all N classes are equally likely the loss curves by sizes² / N, the penalty by strength; times N:
     curvature = sizes ** 2 + targets.shape[1] * strength  # (P,)
     stretch = (len(x) / curvature).sqrt()[:, None]  # (P, 1)
     axes = stretch * directions  # (P, D)
@@ -208,7 +208,8 @@ def logistic_regression(features, labels, strength):
     def loss():
         optimizer.zero_grad()
         errors = loss_of(z @ z_weights + bias, targets, reduction="sum")
-        penalty = strength / 2 * (stretch * z_weights).square().sum()  # of the weights along the directions
+        # directions have unit length, so these squares add up to those of the weights returned below
+        penalty = strength / 2 * (stretch * z_weights).square().sum()
         mean_loss = (errors + penalty) / len(x)  # has its minimum in the same place as the sum
         mean_loss.backward()
         return mean_loss
@@ -422,7 +423,7 @@ def draw_probabilities(pictures, titles, labels, probabilities, top=5):
             colour = "#E69F00" if y == 0 else "#BBBBBB"
             axis.barh(y, row[i].item(), color=colour)
             axis.text(0.02, y, f"{labels[i]}  {row[i]:.1%}", va="center", fontsize=9, parse_math=False)
-        axis.set(xlim=(0, 1), ylim=(max(top, 3) - 0.5, -0.5))
+        axis.set(xlim=(0, 1), ylim=(max(top, 3) - 0.5, -0.5))  # the best on top; room for three bars at least
     return figure
 
 
@@ -555,7 +556,7 @@ def run_search(args):
 def load_model(args):
     """The model and tokenizer of --model, whatever its layout."""
     check_device(args.device)
-    convert = args.gelu is not None  # `load` takes the kind of GELU from the file
+    convert = args.gelu is not None  # load_other can be told the kind of GELU, `load` can't
     if not convert:
         try:
             model, tokenizer = load(args.model, args.device)

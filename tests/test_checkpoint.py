@@ -181,7 +181,7 @@ def test_content_that_is_something_else(tmp_path, content):
     torch.save(content, tmp_path / "model.pt")
     messages = refused(tmp_path / "model.pt")
     if not isinstance(content, dict):
-        assert all(f"it holds no state dict but this: {content!r}" in message for message in messages)
+        assert all(f"it holds this and not a state dict: {content!r}" in message for message in messages)
 
 
 def test_missing_merges(saved, monkeypatch, tmp_path):

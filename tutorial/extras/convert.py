@@ -75,7 +75,7 @@ def read_model(path, quick_gelu=None):
     try:
         content = read_file(path)
         if not isinstance(content, dict):
-            raise ValueError(f"it holds no state dict but this: {content!r}")
+            raise ValueError(f"it holds this and not a state dict: {content!r}")
         weights = strip_names(content.get("state_dict", content))  # training checkpoints hold more
         layout = find_layout(content, weights)
         merges = getattr(content, "merges", None)
