@@ -720,13 +720,7 @@ def load(name_or_path, device="cpu"):
     archive as they publish it, or a state dict. FileNotFoundError or OSError where there is no file;
     OtherLayout for other libraries' checkpoints; ValueError, with a one-line message, for anything else.
     """
-    path = os.fspath(name_or_path)
-    if path in SHA256:
-        file_name = path.replace("/", "-").replace("@", "-")
-        path = download(WEIGHTS_URL.format(sha256=SHA256[path], name=file_name), SHA256[path])
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such checkpoint; `python train_tiny.py` makes one,"
-                                f" and these are published: {', '.join(SHA256)}")
+    path = find_checkpoint(name_or_path)
     try:
         weights = read_weights(path)
         model = build_model(weights, getattr(weights, "quick_gelu", True))
@@ -739,12 +733,29 @@ def load(name_or_path, device="cpu"):
                           " checkpoints of Hugging Face, open_clip and training scripts") from None
     except Exception as error:  # damaged and foreign files make their readers raise all kinds
         raise ValueError(f"{path}: not a checkpoint of CLIP ({one_line(error)})") from None
-    vocab_size = model.config.vocab_size
+    tokenizer = fitting_tokenizer(path, tokenizer, model.config.vocab_size)
+    return model.to(device, memory_format=torch.channels_last).eval(), tokenizer
+
+
+def find_checkpoint(name_or_path):
+    """The name of a published model, which is downloaded, or a path -> the path. FileNotFoundError if there is none."""
+    path = os.fspath(name_or_path)
+    if path in SHA256:
+        file_name = path.replace("/", "-").replace("@", "-")
+        path = download(WEIGHTS_URL.format(sha256=SHA256[path], name=file_name), SHA256[path])
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such checkpoint; `python train_tiny.py` makes one,"
+                                f" and these are published: {', '.join(SHA256)}")
+    return path
+
+
+def fitting_tokenizer(path, tokenizer, vocab_size):
+    """The tokenizer of the checkpoint at path: its own, or OpenAI's where it has none. ValueError if neither fits."""
     if tokenizer is None and vocab_size == 49408:
         tokenizer = Tokenizer.from_merges()
     if tokenizer is None or len(tokenizer.vocab) != vocab_size:
         raise ValueError(f"{path}: there are no merges for its {vocab_size} tokens")
-    return model.to(device, memory_format=torch.channels_last).eval(), tokenizer
+    return tokenizer
 
 
 def one_line(error):

@@ -22,7 +22,6 @@ from torch import nn
 
 import clip_minimal
 from clip_minimal import BYTES, CLIP, CONFIGS, CLIPConfig, Tokenizer, infer_config, load
-from tutorial.extras import convert
 from tutorial.extras.convert import load_other
 
 VIT = CLIPConfig(64, 32, 2, 128, 8, 64, 2)
@@ -411,8 +410,7 @@ def published(server, monkeypatch, tmp_path):
     torch.save(weights_of(VIT, torch.half), tmp_path / "x.pt")
     server.content = (tmp_path / "x.pt").read_bytes()
     digest = sha256(server.content).hexdigest()
-    for module in (clip_minimal, convert):
-        monkeypatch.setattr(module, "WEIGHTS_URL", server.url + "/models/{sha256}/{name}.pt")
+    monkeypatch.setattr(clip_minimal, "WEIGHTS_URL", server.url + "/models/{sha256}/{name}.pt")
     monkeypatch.setitem(clip_minimal.SHA256, "ViT-B/32", digest)
     return digest
 
@@ -442,8 +440,7 @@ def test_addresses(monkeypatch, reader):
         asked.append((url, sha256))
         raise OSError("no network")
 
-    for module in (clip_minimal, convert):
-        monkeypatch.setattr(module, "download", ask)
+    monkeypatch.setattr(clip_minimal, "download", ask)
     names = ["RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px"]
     files = ["RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336px"]
     for name, file in zip(names, files):

@@ -27,8 +27,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
-from clip_minimal import (HEAD_WIDTH, MEAN, SHA256, STD, WEIGHTS_URL, Tokenizer, build_model,
-                          download, is_torchscript, one_line, read_torchscript, save)
+from clip_minimal import (HEAD_WIDTH, MEAN, SHA256, STD, Tokenizer, build_model, find_checkpoint, fitting_tokenizer,
+                          is_torchscript, one_line, read_torchscript, save)
 
 HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -53,13 +53,7 @@ def load_other(path, device="cpu", quick_gelu=None):
 
 def find_weights(path):
     """A file, a folder or a published model, which is downloaded -> the path of the weights."""
-    path = os.fspath(path)
-    if path in SHA256:
-        file_name = path.replace("/", "-").replace("@", "-")
-        return download(WEIGHTS_URL.format(sha256=SHA256[path], name=file_name), SHA256[path])
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such checkpoint; `python train_tiny.py` makes one,"
-                                f" and these are published: {', '.join(SHA256)}")
+    path = find_checkpoint(path)
     if not os.path.isdir(path):
         return path
     for name in HUGGING_FACE_FILES:
@@ -96,11 +90,7 @@ def read_model(path, quick_gelu=None):
             tokenizer = Tokenizer(merges)
     except Exception as error:  # damaged and foreign files make their readers raise all kinds
         raise ValueError(f"{path}: not a checkpoint of CLIP ({one_line(error)})") from None
-    vocab_size = model.config.vocab_size
-    if tokenizer is None and vocab_size == 49408:
-        tokenizer = Tokenizer.from_merges()
-    if tokenizer is None or len(tokenizer.vocab) != vocab_size:
-        raise ValueError(f"{path}: there are no merges for its {vocab_size} tokens")
+    tokenizer = fitting_tokenizer(path, tokenizer, model.config.vocab_size)
     return model, tokenizer, layout
 
 
