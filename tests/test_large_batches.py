@@ -356,6 +356,7 @@ def test_every_option_goes_through_the_command_line(tmp_path, monkeypatch, argv)
     calls = []
     pieces = []
     kinds = set()
+    multiplications = set()
 
     def watched_train(data, model, tokenizer, **options):
         calls.append((model, options))
@@ -364,18 +365,16 @@ def test_every_option_goes_through_the_command_line(tmp_path, monkeypatch, argv)
     def watched_backward(towers, images, tokens, micro_batch, scaler):
         pieces.append(micro_batch)
         kinds.add(towers.dtype)
+        multiplications.add(torch.get_float32_matmul_precision())
         return backward(towers, images, tokens, micro_batch, scaler)
 
     monkeypatch.setattr(train_tiny, "train", watched_train)
     monkeypatch.setattr(large_batches, "backward", watched_backward)
-    try:
-        assert main([*argv, "--weight-decay", "0.2", "--out", str(tmp_path)]) == 0
-        multiplication = torch.get_float32_matmul_precision()
-    finally:
-        torch.set_float32_matmul_precision("highest")
+    assert main([*argv, "--weight-decay", "0.2", "--out", str(tmp_path)]) == 0
     (model, options), = calls
     assert {name: options[name] for name in expected} == expected
-    assert multiplication == ("high" if "tf32" in argv else "highest")
+    assert multiplications == {"high" if "tf32" in argv else "medium"}
+    assert torch.get_float32_matmul_precision() == "highest"
     precision = "float32"
     if "bfloat16" in argv or "float16" in argv:
         precision = argv[argv.index("--precision") + 1]
