@@ -345,9 +345,9 @@ CONFIGS = {
     "ViT-L/14@336px": CLIPConfig(768, 336, 24, 1024, 14, 768),
     # these two are not the paper's: train_tiny.py trains them in minutes
     "tiny-RN": CLIPConfig(128, 48, (1, 1, 1, 1), 16, None, 128,
-                          transformer_layers=1, context_length=32, vocab_size=2048),
+                          transformer_layers=2, context_length=32, vocab_size=2048),
     "tiny-ViT": CLIPConfig(128, 48, 3, 128, 8, 128,
-                           transformer_layers=1, context_length=32, vocab_size=2048),
+                           transformer_layers=2, context_length=32, vocab_size=2048),
 }
 
 # ---- CLIP: two encoders, one space (Section 2.3) -------------------------------------------------

@@ -18,6 +18,7 @@ import dataclasses
 import json
 import math
 import os
+import platform
 import sys
 import textwrap
 import time
@@ -33,34 +34,53 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 import zeroshot
-from clip_minimal import CLIP, CONFIGS, CLIPConfig, OtherLayout, Tokenizer, contrastive_loss, load, normalize, save, write
+from clip_minimal import (CLIP, CONFIGS, HEAD_WIDTH, CLIPConfig, OtherLayout, Tokenizer, contrastive_loss, load,
+                          normalize, save, write)
 
 # ---- Training (Sections 2.3 and 2.5) -------------------------------------------------------------
 
+STEPS = {"tiny-RN": 750, "tiny-ViT": 2600}  # that Muon needs to learn the pictogram world
+STEPS_OF_ADAMW = 1700
 TEXT_LR = 0.2  # the text encoder's learning rate, as a share of the image encoder's
+MUON_LR = 5.0  # Muon's learning rate, as a multiple of AdamW's
+NAMES = {"tiny-RN": (0.01, 0.76), "tiny-ViT": (0.15, 0.5)}  # shares of the steps, see World.batch
+DEFAULT_RUN = Path(__file__).parent / "tutorial/results/default_run.jsonl"
 EVERY = 50  # steps between two lines of the log, and between two states that --resume can go on from
+HIDDEN = ("resblocks.", "visual.conv2.", "visual.conv3.", "visual.layer", "q_proj.", "k_proj.", "v_proj.")
 
 
-def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR):
-    """Adam with decoupled weight decay, on all weights that are not gains, biases or the scale (Section 2.5).
+def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR, muon=True):
+    """Muon for the matrices and kernels of hidden layers, AdamW for all other weights; or AdamW for all.
+
+    The paper trains with AdamW, Adam with decoupled weight decay, on all weights that are not gains,
+    biases or the scale (Section 2.5).
 
     The text encoder's learning rate is a fifth of the image encoder's. At the full rate its features
-    change faster than an untrained image encoder can follow. Measured with captions of names alone
-    (see World.batch), after 250 steps: at the full rate no object is recognised, at a tenth of it 44 %.
+    change faster than an untrained image encoder can follow. Measured with AdamW and captions of names
+    alone (see World.batch), after 250 steps: at the full rate no object is recognised, at a tenth of it 44 %.
     """
     groups = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue  # frozen
         # gains, biases and the scale have one axis or none; matrices and kernels have more
-        decay = weight_decay if parameter.ndim >= 2 else 0.0
+        is_matrix = parameter.ndim >= 2
+        by_muon = muon and is_matrix and any(part in name for part in HIDDEN)
+        decay = weight_decay if is_matrix and not by_muon else 0.0
         at_full_rate = name.startswith("visual.") or name == "logit_scale"
         factor = 1.0 if at_full_rate else text_lr
-        groups.setdefault((decay, factor), []).append(parameter)
+        if by_muon:
+            factor *= MUON_LR
+        # queries, keys and values of each head are matrices of their own
+        by_head = "in_proj" in name or name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight"))
+        groups.setdefault((by_muon, by_head, decay, factor), []).append(parameter)
     param_groups = []
-    for (decay, factor), parameters in groups.items():
-        param_groups.append({"params": parameters, "weight_decay": decay, "factor": factor})
+    for (by_muon, by_head, decay, factor), parameters in groups.items():
+        param_groups.append({"params": parameters, "weight_decay": decay, "factor": factor,
+                             "by_muon": by_muon, "by_head": by_head})
     # betas and eps are those of the vision transformers in Table 18, for both kinds of image encoder
+    if muon:
+        return Muon(param_groups, lr=lr, betas=(0.9, 0.98), eps=1e-6)
     return torch.optim.AdamW(param_groups, lr=lr, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
@@ -74,7 +94,7 @@ def learning_rate(step, steps, peak, warmup):
 
 def training_step(model, optimizer, images, tokens, bfloat16=False):
     """Images (B, 3, R, R) and the token ids of their captions (B, T) -> the loss, after one update of the weights."""
-    averages = [x.clone() for x in model.buffers()]  # of the batch norms, to put back if the step fails
+    averages = [x.clone() for x in model.buffers()]  # of the batch norms
     # both encoders; the loss is computed in float32 even where they run in bfloat16
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
         image_features = model.encode_image(images)  # (B, E)
@@ -83,29 +103,38 @@ def training_step(model, optimizer, images, tokens, bfloat16=False):
     text_features = text_features.to(model.logit_scale.dtype)
     # every image against every text
     loss = contrastive_loss(image_features, text_features, model.logit_scale)
-    # one step down the gradient; without a finite loss there is none to follow, and all stays as it was
+    # one step down the gradient
     optimizer.zero_grad()
-    if loss.isfinite():
-        loss.backward()
-        optimizer.step()
-    else:
-        for x, before in zip(model.buffers(), averages):
-            x.copy_(before)
+    loss.backward()
+    leave_out_what_is_no_number(model, averages)
+    optimizer.step()
     # Logits are never scaled by more than 100: found necessary for stability (Section 2.5).
     # logit_scale is the logarithm of the scale.
     model.logit_scale.data.clamp_(max=math.log(100))
     return loss.detach()
 
 
-def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_decay=0.1, warmup=50,
-          text_lr=TEXT_LR, bfloat16=False, every=EVERY, state=None, keep=None, step_function=training_step):
+def leave_out_what_is_no_number(model, averages):
+    """After a loss that is infinite or no number: no gradient, and the batch norms' averages as they were.
+
+    It does the same after every loss, as asking for its value would make a GPU wait.
+    """
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.nan_to_num_(nan=0, posinf=0, neginf=0)
+    for average, before in zip(model.buffers(), averages):
+        average.copy_(average.where(average.isfinite(), before))
+
+
+def train(data, model, tokenizer, steps=750, batch_size=256, lr=5e-3, weight_decay=0.1, warmup=50, text_lr=TEXT_LR,
+          muon=True, bfloat16=False, every=EVERY, state=None, keep=None, step_function=training_step):
     """Train the model on data.batch(step, n) -> history, a list of dicts, one for each line of the log.
 
     Every `every` steps keep(state) is called. A run that is given such a state goes on from there and
     ends with exactly the same weights, as a batch depends on the seed and the step alone. Raises
     ValueError for a batch of one pair (contrastive_loss does), or if no loss is finite any more.
     """
-    optimizer = make_optimizer(model, lr, weight_decay, text_lr)
+    optimizer = make_optimizer(model, lr, weight_decay, text_lr, muon)
     first = 0
     history = []
     if state is not None:
@@ -150,7 +179,7 @@ def train(data, model, tokenizer, steps=1700, batch_size=256, lr=4e-3, weight_de
         seconds_left = (time.time() - started) / (done - first) * (steps - done)
         print_row(row, steps, batch_size, seconds_left)
         # now and then: how good is it, on pairs that it does not train on?
-        if done % (5 * every) == 0 or done == steps:
+        if done % (2 * every) == 0 or done == steps:
             model.eval()
             results = data.evaluate(model, tokenizer, 300)
             row["accuracy"] = {name: value for name, (value, _) in results.items()}
@@ -172,6 +201,57 @@ def print_row(row, steps, batch_size, seconds_left):
     if row["skipped"]:
         line += f"  {row['skipped']} steps skipped"
     print(line, flush=True)
+
+
+class Muon(torch.optim.AdamW):
+    """Muon (Jordan et al. 2024) for groups with `by_muon`, AdamW for the others.
+
+    The gradient of a matrix has a few large singular values and many small ones, and so have the
+    updates that Adam makes of it: a step changes what the layer does in a few directions. Muon makes
+    all singular values nearly 1, so that a step changes all directions alike. The paper did not have
+    it; it is here because it learns from fewer pictures.
+    """
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            if not group["by_muon"]:
+                continue
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                # Nesterov's momentum: a mean of the gradients so far, in which this one counts a little more
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                    state["step"] = torch.tensor(0.0)  # AdamW looks for it in every state that is read
+                state["momentum"].lerp_(weight.grad, 0.1)
+                update = torch.lerp(weight.grad, state["momentum"], 0.9)
+                # as matrices: of each head, or of a layer; a kernel's row holds all that makes one channel
+                rows = HEAD_WIDTH if group["by_head"] else len(weight)
+                matrices = update.reshape(len(weight) // rows, rows, -1)  # (n, rows, columns)
+                update = orthogonalise(matrices).reshape(weight.shape)
+                columns = matrices.shape[2]
+                weight.sub_(update, alpha=group["lr"] * max(1, rows / columns) ** 0.5)
+                weight.grad = None  # AdamW leaves out what has no gradient
+        super().step()
+
+
+def orthogonalise(x):
+    """Matrices (n, rows, columns) -> the same with singular values near 1, their singular vectors as they were.
+
+    With a singular value decomposition it were exact, and slow. This is Newton and Schulz's iteration:
+    a polynomial with odd powers, applied to a matrix, is applied to its singular values. This one,
+    five times, brings those from 0.003 to 1 to between 0.7 and 1.2 (Jordan et al. 2024).
+    """
+    if x.shape[1] > x.shape[2]:
+        return orthogonalise(x.transpose(1, 2)).transpose(1, 2)  # the products below are smaller
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # no singular value is above 1
+    for _ in range(5):
+        square = x @ x.transpose(1, 2)  # (n, rows, rows)
+        polynomial = -4.7750 * square + 2.0315 * square @ square
+        x = 3.4445 * x + polynomial @ x
+    return x
 
 
 # ---- The pictogram world: scenes of coloured pictograms, each with a caption ---------------------
@@ -274,11 +354,12 @@ class World:
     measured on them alone.
     """
 
-    def __init__(self, seed=0, device="cpu", resolution=48):
+    def __init__(self, seed=0, device="cpu", resolution=48, names_alone_until=8, names_until=570):
         self.seed = seed
         self.device = device
         self.resolution = resolution
-        self.names_until = 1300  # until this step every third batch has captions of names alone, see `batch`
+        self.names_alone_until = names_alone_until  # steps of a training, see `batch`
+        self.names_until = names_until
         self.masks = render(OBJECTS.values()).to(device)  # (objects, 32, 32)
         self.colours = torch.tensor(list(COLOURS.values()), device=device) / 255  # (12, 3)
         self.backgrounds = torch.tensor(list(BACKGROUNDS.values()), device=device) / 255  # (8, 2, 3)
@@ -298,16 +379,35 @@ class World:
 
         The model learns only what helps to tell the pairs of a batch apart. If colours and
         backgrounds suffice for that, it learns the hundred names slowly; if all captions are names
-        alone, it hardly learns colours. So every third batch has names alone, until `names_until`.
+        alone, it hardly learns colours. So all batches have names alone until `names_alone_until`,
+        then every third one until `names_until`, then none.
         """
         rng = self.rng(TRAINING, step)
-        if step % 3 == 0 and step < self.names_until:
+        every_third = step < self.names_until and step % 3 == 0
+        if step < self.names_alone_until or every_third:
             scenes = self.scenes(rng, n, "single")
             captions = self.captions(scenes, rng, NAMES_ONLY)
         else:
             scenes = self.scenes(rng, n)
+            self.mirror(scenes)
             captions = self.captions(scenes, rng)
         return normalize(self.draw(scenes)), captions
+
+    def mirror(self, scenes):
+        """In place: half of the related scenes become the other half with their two things in each other's place.
+
+        "a sun to the left of a star" and "a sun to the right of a star" are then in the same batch, and
+        nothing but the order tells them apart.
+        """
+        related = np.nonzero(scenes["kind"] == RELATED)[0]
+        half = len(related) // 2
+        originals = related[:half]
+        mirrored = related[half:2 * half]
+        for array in scenes.values():
+            array[mirrored] = array[originals]
+        scenes["relation"][mirrored] = scenes["relation"][originals] ^ 1  # 0 and 1, 2 and 3 are opposites
+        scenes["centre"][mirrored, 0] = scenes["centre"][originals, 1]
+        scenes["centre"][mirrored, 1] = scenes["centre"][originals, 0]
 
     def texts(self):
         """10,000 captions for the tokenizer to learn from."""
@@ -571,23 +671,35 @@ def join(*words):
 # ---- Figures -------------------------------------------------------------------------------------
 
 
-def draw_curves(history, batch_size, results):
-    """A history of `train` -> figure: loss, accuracy (chance is taken from results) and scale against the steps."""
+def draw_curves(history, batch_size, results, default=None):
+    """A history of `train` -> figure: loss, accuracy (chance is taken from results) and scale against the steps.
+
+    In gray behind them is the history of the default run, if it is given.
+    """
     figure = Figure(figsize=(14, 3.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    steps = [row["step"] for row in history]
-    left.plot(steps, [row["loss"] for row in history])
+    for rows, of_default in ((default or [], True), (history, False)):
+        def colour(number):
+            return "lightgray" if of_default else f"C{number}"
+
+        steps = [row["step"] for row in rows]
+        left.plot(steps, [row["loss"] for row in rows], color=colour(0))
+        right.plot(steps, [row["scale"] for row in rows], color=colour(0))
+        measured = [row for row in rows if "accuracy" in row]
+        steps = [row["step"] for row in measured]
+        for i, name in enumerate(results):
+            label = None if of_default else name
+            middle.plot(steps, [row["accuracy"][name] for row in measured], ".-", color=colour(i), label=label)
     left.axhline(np.log(batch_size), color="gray", linestyle=":")
     left.set(xlabel="step", ylabel=f"loss in nats (dotted: a guess, ln {batch_size})", ylim=(0, None))
-    measured = [row for row in history if "accuracy" in row]
-    for i, (name, (_, chance)) in enumerate(results.items()):
-        values = [row["accuracy"][name] for row in measured]
-        middle.plot([row["step"] for row in measured], values, f"C{i}.-", label=name)
+    for i, (_, chance) in enumerate(results.values()):
         middle.axhline(chance, linestyle=":", color=f"C{i}", linewidth=1)
     middle.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     middle.set(xlabel="step", ylabel="on held-out pairs (dotted: chance)", ylim=(0, 1.02))
-    right.plot(steps, [row["scale"] for row in history])
     right.set(xlabel="step", ylabel="scale of the logits, exp(logit_scale)", ylim=(0, None))
+    if default:
+        right.plot([], [], "lightgray", label="the default run")
+        right.legend(fontsize=8, loc="lower right")
     return figure
 
 
@@ -631,10 +743,11 @@ def parse(argv):
     add("--model", default="tiny-RN", choices=CONFIGS, help="from scratch (default: %(default)s)")
     add("--init", metavar="CKPT", help="or from the weights of a published model (ViT-B/32, ...) or of a file")
     add("--freeze", choices=["image", "text"], help="with --init: leave this encoder as it is")
-    add("--steps", type=int, default=1700, help="default: %(default)s; batches of names alone end at step 1300, whatever this is")
+    add("--optimizer", choices=["muon", "adamw"], help="adamw is the paper's (default: muon, with --init adamw)")
+    add("--steps", type=int, help=f"default: {STEPS['tiny-RN']}, tiny-ViT {STEPS['tiny-ViT']}, with adamw {STEPS_OF_ADAMW}")
     add("--batch-size", type=int, default=256, help="pairs in a step (default: %(default)s)")
-    add("--lr", type=float, help="the highest, of the image encoder (default: 4e-3, with --init 1e-5);"
-                                 " tiny-ViT needs 2e-3")
+    add("--lr", type=float, help="the highest, of the image encoder, for AdamW; Muon has five times as much"
+                                 " (default: 5e-3, with --init 1e-5)")
     add("--weight-decay", type=float, default=0.1, help="default: %(default)s")
     add("--warmup", type=int, default=50, metavar="STEPS", help="default: %(default)s")
     add("--seed", type=int, default=0, help="of the weights and of the data (default: %(default)s)")
@@ -649,7 +762,11 @@ def parse(argv):
     large.add_argument("--compile", action="store_true", help="torch.compile: a slow start, then faster on a GPU")
     args = parser.parse_args(argv)
     if args.lr is None:
-        args.lr = 1e-5 if args.init else 4e-3
+        args.lr = 1e-5 if args.init else 5e-3
+    if args.optimizer is None:
+        args.optimizer = "adamw" if args.init else "muon"
+    if args.steps is None:
+        args.steps = STEPS_OF_ADAMW if args.optimizer == "adamw" else STEPS.get(args.model, STEPS["tiny-RN"])
     if min(args.steps, args.batch_size, args.micro_batch or 2) < 2:
         parser.error("--steps, --batch-size and --micro-batch must be at least 2")
     if args.captions_from_names and not args.data:
@@ -719,7 +836,8 @@ def run(args, state=None, train_function=None):
         data = Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names, memory)
         args.batch_size = min(args.batch_size, len(data.train))
     else:
-        data = World(args.seed, args.device, config.image_resolution)
+        alone, until = NAMES.get(args.model, NAMES["tiny-RN"])
+        data = World(args.seed, args.device, config.image_resolution, round(alone * args.steps), round(until * args.steps))
     args.batch_size = max(1, args.batch_size // processes) * processes  # an equal share for each
     out.mkdir(parents=True, exist_ok=True)
     if args.show:
@@ -760,7 +878,7 @@ def run(args, state=None, train_function=None):
     text_lr = 1.0 if args.init else TEXT_LR  # encoders that are trained already can keep up with each other
     history = train_function(
         data, model, tokenizer, steps=args.steps, batch_size=args.batch_size, lr=args.lr,
-        weight_decay=args.weight_decay, warmup=args.warmup, text_lr=text_lr,
+        weight_decay=args.weight_decay, warmup=args.warmup, text_lr=text_lr, muon=args.optimizer == "muon",
         bfloat16=args.precision == "bfloat16", every=EVERY, state=state, keep=keep)
     if history is None:
         return  # of several processes, only the first has a history and writes the results
@@ -769,11 +887,15 @@ def run(args, state=None, train_function=None):
     # results
     save(out / "clip.pt", model, tokenizer)
     results = data.evaluate(model, tokenizer)
+    default_history, default_results = ([], {}) if args.data else read_default_run()
     print("on held-out pairs, never seen in training:")
     for name, (value, chance) in results.items():
-        print(f"  {name:20}{value:7.1%}   chance {chance:.1%}")
-    write_log(out, [settings, *history, {"results": results}])
-    draw_curves(history, args.batch_size, results).savefig(out / "curves.png", dpi=120)
+        line = f"  {name:20}{value:7.1%}   chance {chance:.1%}"
+        if name in default_results:
+            line += f"   default run {default_results[name][0]:.1%} ({100 * (value - default_results[name][0]):+.1f})"
+        print(line)
+    write_log(out, settings, [*history, {"results": results}])
+    draw_curves(history, args.batch_size, results, default_history).savefig(out / "curves.png", dpi=120)
     figure = draw_similarity(model, tokenizer, *data.examples(12))
     figure.savefig(out / "similarity.png", dpi=120, bbox_inches="tight")
     if args.data:
@@ -781,6 +903,14 @@ def run(args, state=None, train_function=None):
     else:
         command = f"python train_tiny.py --demo --out {out}"
     print(f"\nin {out}: clip.pt, log.jsonl, curves.png, similarity.png; next: {command}")
+
+
+def read_default_run():
+    """The log of the default run that comes with this code -> its history and its results, to compare with."""
+    if not DEFAULT_RUN.exists():
+        return [], {}
+    _, *history, last = [json.loads(line) for line in DEFAULT_RUN.read_text().splitlines()]
+    return history, last["results"]
 
 
 def load_any(name_or_path):
@@ -829,7 +959,7 @@ class Keeper:
         if (self.out / "state.pt").exists():
             os.replace(self.out / "state.pt", self.out / "state.before.pt")
         os.replace(self.out / "state.new.pt", self.out / "state.pt")
-        write_log(self.out, [self.of_run["settings"], *state["history"]])
+        write_log(self.out, self.of_run["settings"], state["history"])
 
     def forget(self):
         """Remove the states of an earlier run in the same place."""
@@ -837,9 +967,10 @@ class Keeper:
             path.unlink(missing_ok=True)
 
 
-def write_log(out, rows):
-    """log.jsonl: a line of JSON for the settings, for each line of the log, and at the end for the results."""
-    lines = [json.dumps(row) + "\n" for row in rows]
+def write_log(out, settings, rows):
+    """log.jsonl: a line of JSON for settings and machine, for each line of the log, and at the end for the results."""
+    machine = {"machine": platform.platform(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    lines = [json.dumps(row) + "\n" for row in ({**settings, **machine}, *rows)]
     write(out / "log.jsonl", lambda file: file.write("".join(lines).encode()))
 
 

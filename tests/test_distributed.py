@@ -27,11 +27,12 @@ from tutorial.extras.own_images import Folder
 PAIRS = 16  # of all processes, so that 2 and 4 have equal shares
 
 
-def trained(name):
+def trained(name, muon=True):
     """Two steps in float64 -> the model and its history."""
     model, tokenizer = tiny(name)
     model.double()
-    history = LargeBatches().train(Scenes(), model, tokenizer, steps=2, batch_size=PAIRS, lr=1e-3, every=1)
+    options = {"steps": 2, "batch_size": PAIRS, "lr": 1e-3, "every": 1, "muon": muon}
+    history = LargeBatches().train(Scenes(), model, tokenizer, **options)
     return model, history
 
 
@@ -67,8 +68,9 @@ def work(rank, processes, folder):
     for name in ("tiny-RN", "tiny-ViT"):
         for piece in (PAIRS, 3):
             results[name, piece] = gradients_in_pieces(name, piece, share)
-        model, history = trained(name)
-        results[name] = model.state_dict(), history
+        for muon in (True, False):
+            model, history = trained(name, muon)
+            results[name, muon] = model.state_dict(), history
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
     return 0
@@ -122,22 +124,24 @@ def test_gradients_are_sent_once_a_step(results, name):
         assert sent == [True]
 
 
+@pytest.mark.parametrize("muon", [True, False], ids=["muon", "adamw"])
 @pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
-def test_processes_train_one_model(results, name):
+def test_processes_train_one_model(results, name, muon):
     """After two steps all have the same weights, to the last bit; the first one tells the history."""
-    weights, history = results[0][name]
+    weights, history = results[0][name, muon]
     assert [row["step"] for row in history] == [1, 2]
     for process in results[1:]:
-        other_weights, none = process[name]
+        other_weights, none = process[name, muon]
         assert none is None
         for key, w in weights.items():
             assert "running" in key or torch.equal(w, other_weights[key]), key
 
 
-def test_processes_train_the_model_that_one_trains(results):
+@pytest.mark.parametrize("muon", [True, False], ids=["muon", "adamw"])
+def test_processes_train_the_model_that_one_trains(results, muon):
     """Data, losses, updates, scale: nothing tells how many processes there were, where no batch norm does."""
-    model, rows = trained("tiny-ViT")
-    weights, history = results[0]["tiny-ViT"]
+    model, rows = trained("tiny-ViT", muon)
+    weights, history = results[0]["tiny-ViT", muon]
     assert [row["loss"] for row in history] == pytest.approx([row["loss"] for row in rows], abs=1e-10)
     for key, w in model.state_dict().items():
         torch.testing.assert_close(weights[key], w, atol=1e-8, rtol=0, msg=key)

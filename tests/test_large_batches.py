@@ -142,7 +142,7 @@ def test_accumulating_the_losses_of_pieces_is_something_else():
         losses.append(contrastive_loss(image_piece, text_piece, model.logit_scale))
     plain = torch.autograd.grad(sum(losses) / 4, list(model.parameters()))
     assert sum(losses).item() / 4 < loss - 1
-    assert F.cosine_similarity(flat(plain), flat(whole.values()), dim=0) < 0.9
+    assert F.cosine_similarity(flat(plain), flat(whole.values()), dim=0) < 0.95
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
@@ -346,12 +346,12 @@ def test_checkpointing_keeps_less_for_the_gradient(config):
 def test_every_option_goes_through_the_command_line(tmp_path, monkeypatch, argv):
     """It reaches the training, and the run that has it differs from none but in what it should."""
     hurry(monkeypatch.setattr)
-    expected = {"steps": 2, "batch_size": 8, "lr": 4e-3, "weight_decay": 0.2, "warmup": 50,
-                "text_lr": train_tiny.TEXT_LR}
+    expected = {"steps": 2, "batch_size": 8, "lr": 5e-3, "weight_decay": 0.2, "warmup": 50,
+                "text_lr": train_tiny.TEXT_LR, "muon": True}
     if "--freeze" in argv:
         checkpoint(tmp_path / "given.pt")
         argv = [*argv, "--init", str(tmp_path / "given.pt")]
-        expected.update(lr=1e-5, text_lr=1.0)
+        expected.update(lr=1e-5, text_lr=1.0, muon=False)
     argv = [*argv, "--model", "tiny-ViT", "--steps", "2", "--batch-size", "8"]
     calls = []
     pieces = []

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from train_tiny import (BACKGROUNDS, COLOURS, COUNTS, EVERYTHING, KINDS, MENTIONS, OBJECTS, PLACES, RELATIONS, SIZES,
+from train_tiny import (BACKGROUNDS, COLOURS, COUNTS, EVERYTHING, KINDS, MENTIONS, OBJECTS, PLACES, RELATED, RELATIONS, SIZES,
                         World, article, counted, render)
 
 NAMES = {name: i for i, name in enumerate(OBJECTS)} | {counted(2, name)[4:]: i for i, name in enumerate(OBJECTS)}
@@ -179,12 +179,64 @@ def test_articles_and_plurals():
                        "fleur-de-lis": "fleurs-de-lis"}
 
 
-def test_first_batches_take_turns(world):
-    """Every third names and nothing else until the names are known; after that none."""
+def test_names_come_first_then_in_turns():
+    """In all batches at first, then in every third one until three quarters of the steps are done."""
     words = re.compile(rf"\b({'|'.join([*COLOURS, *BACKGROUNDS, *PLACES, *COUNTS, *RELATIONS, 'small', 'large'])})\b")
-    for step in (0, 1, 2, 3, 4, 5, 6, *range(world.names_until, world.names_until + 3)):
+    world = World(names_alone_until=10, names_until=76)
+    names_alone = []
+    for step in (0, 1, 8, 9, 10, 11, 12, 13, 74, 75, 76, 77, 78, 99):
         _, captions = world.batch(step, 64)
-        assert any(map(words.search, captions)) == (step % 3 > 0 or step >= world.names_until), step
+        if not any(map(words.search, captions)):
+            names_alone.append(step)
+    assert names_alone == [0, 1, 8, 9, 12, 75]
+
+
+def test_half_of_the_relations_mirror_the_other_half():
+    """Same two things in the same colours on the same background, each where the other one was; the rest is untouched."""
+    world = World()
+    rng = world.rng(0, 7)
+    before = world.scenes(rng, 200)
+    after = {key: array.copy() for key, array in before.items()}
+    world.mirror(after)
+    related = np.flatnonzero(before["kind"] == RELATED)
+    half = len(related) // 2
+    assert half > 10
+    opposite = {"to the left of": "to the right of", "above": "below"}
+    opposite.update({b: a for a, b in opposite.items()})
+    names = list(RELATIONS)
+    for original, copy in zip(related[:half], related[half:2 * half]):
+        for key in ("object", "colour", "background", "size", "count", "side", "shade"):
+            assert (after[key][copy] == before[key][original]).all(), key
+        assert names[after["relation"][copy]] == opposite[names[before["relation"][original]]]
+        assert (after["centre"][copy, :2] == before["centre"][original, [1, 0]]).all()
+    others = np.setdiff1d(np.arange(200), related[half:2 * half])
+    for key, array in before.items():
+        assert (after[key][others] == array[others]).all(), key
+    # the words say what the picture shows
+    for i in related:
+        (x, y), (u, v) = after["centre"][i, :2]
+        seen = {"to the left of": x < u, "to the right of": x > u, "above": y < v, "below": y > v}
+        assert seen[names[after["relation"][i]]], i
+
+
+def test_training_batches_hold_mirrored_scenes():
+    """Captions that differ in the relation alone stand in the same batch; among scenes as drawn none do."""
+    world = World()
+    opposites = [("to the left of", "to the right of"), ("above", "below")]
+
+    def with_rival(captions):
+        swapped = set()
+        for caption in captions:
+            for a, b in opposites:
+                if a in caption or b in caption:
+                    swapped.add(caption.replace(a, "#").replace(b, a).replace("#", b))
+        return len(swapped.intersection(captions))
+
+    world.names_until = 0
+    world.names_alone_until = 0
+    _, captions = world.batch(3, 256)
+    assert with_rival(captions) >= 4
+    assert with_rival(world.captions(world.scenes(world.rng(0, 3), 256), world.rng(0, 4))) == 0
 
 
 def test_examples_are_true_pairs_of_held_out_scenes(world):

@@ -235,7 +235,7 @@ def train(rows, folder, minutes=2, name="tiny-RN"):
     data = train_tiny.World()
     tokenizer = Tokenizer.train(data.texts(), CONFIGS[name].vocab_size)
     config = dataclasses.replace(CONFIGS[name], vocab_size=len(tokenizer.vocab))
-    rate = 4e-3 if name == "tiny-RN" else 2e-3
+    rate = 5e-3
     print("\na few steps, to see how quick it is")
     trial = train_tiny.train(data, new_model(config), tokenizer, 8, lr=rate, every=4,
                              step_function=step_function)
@@ -243,7 +243,8 @@ def train(rows, folder, minutes=2, name="tiny-RN"):
 
     # as many steps as there is time for, of 256 pairs
     steps = max(20, round(60 * minutes * images_per_second / 256))
-    data.names_until = round(data.names_until * steps / 1700)  # as large a share of the steps as by default
+    alone, until = train_tiny.NAMES[name]
+    data = train_tiny.World(names_alone_until=round(alone * steps), names_until=round(until * steps))
     print(f"\n{steps} steps, about {minutes:g} minutes")
     model = new_model(config)
     train_tiny.train(data, model, tokenizer, steps, lr=rate, step_function=step_function)

@@ -63,7 +63,7 @@ class Lab:
         if not path.exists():
             self.cache.mkdir(parents=True, exist_ok=True)
             data, tokenizer, model = begin(seed, CONFIGS["tiny-RN"], steps)
-            train(data, model, tokenizer, steps=steps)
+            train(data, model, tokenizer, steps=steps, lr=4e-3, muon=False)
             save(path, model, tokenizer)
         model, tokenizer = load(path)
         return accelerate(model), tokenizer
@@ -93,7 +93,7 @@ class Lab:
         torch.manual_seed(seed)
         model = ImageModel(OUTPUTS[kind]).to(memory_format=torch.channels_last)
         world = Shown(seed)
-        world.names_until = round(world.names_until * self.budget)
+        take_turns(world, 1700 * self.budget)
 
         def train_function(model):
             train_images(model, kind, world, steps)
@@ -108,13 +108,18 @@ def make_tokenizer(seed):
 
 
 def begin(seed, config, steps, kind=CLIP, data=None):
-    """What a training starts with -> (data, a World unless given, whose batches of names take as large a share of the
-    steps as train_tiny.py's; the tokenizer; an untrained model of this kind and shape)."""
+    """What a training starts with -> (data, a World unless given; the tokenizer; an untrained model of this kind and
+    shape)."""
     data, tokenizer = data or World(seed), make_tokenizer(seed)
-    data.names_until = round(data.names_until * steps / 1700)
+    take_turns(data, steps)
     torch.manual_seed(seed)
     model = kind(dataclasses.replace(config, vocab_size=len(tokenizer.vocab)))
     return data, tokenizer, model.to(memory_format=torch.channels_last)
+
+
+def take_turns(world, steps):
+    """Names alone in every third batch from the first one on, for 13 of 17 parts of the steps: what AdamW learns from."""
+    world.names_alone_until, world.names_until = 0, round(1300 * steps / 1700)
 
 
 OUTPUTS = {"supervised": len(OBJECTS), "more classes": len(OBJECTS) * len(COLOURS), "SimCLR": 128}  # of image models
@@ -205,7 +210,7 @@ def number_scores(model, name, images):
 def fit(module, loss, steps, lr=4e-3, text_lr=TEXT_LR, every=100):
     """Minimise loss(step), a scalar, with the optimizer and the schedule of train_tiny.train: of parameters whose names
     do not begin with "visual." the rate is text_lr times lr."""
-    optimizer, warmup = make_optimizer(module, lr, 0.1, text_lr), min(50, steps // 10)
+    optimizer, warmup = make_optimizer(module, lr, 0.1, text_lr, muon=False), min(50, steps // 10)
     module.train()
     for step in range(steps):
         for group in optimizer.param_groups:

@@ -97,7 +97,7 @@ def trial(lab, seed, kind=CLIP, change=unchanged, batch_size=256):
     world, tokenizer, model = begin(seed, CONFIGS["tiny-RN"], steps, kind, world)
     trainer = LargeBatches(micro_batch=lab.batch())
     trainer.train(world, model, tokenizer, steps=steps, batch_size=lab.batch(batch_size),
-                  warmup=max(1, steps // 10), every=math.ceil(steps / 4))
+                  warmup=max(1, steps // 10), every=math.ceil(steps / 4), lr=4e-3, muon=False)
     return world.results
 
 

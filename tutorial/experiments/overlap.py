@@ -10,7 +10,7 @@ from PIL import Image
 
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, contrastive_loss, normalize
-from common import BLUE, GREEN, GREY, ORANGE, fit
+from common import BLUE, GREEN, GREY, ORANGE, fit, take_turns
 from tasks import SCENES
 from train_tiny import BACKGROUNDS, COLOURS, OBJECTS, RELATED, TRAINING, World, article
 from tutorial.extras.fast import fold_batch_norms
@@ -123,8 +123,8 @@ def measure(lab):
     detect = detector(lab)
     for seed in lab.seeds:
         world = World(seed)
-        names_until = round(world.names_until * lab.budget)  # as of the model that lab.clip trains
-        steps = [step for step in range(max(2, round(1700 * lab.budget))) if step >= names_until or step % 3]
+        take_turns(world, 1700 * lab.budget)  # as for the model that lab.clip trains
+        steps = [step for step in range(max(2, round(1700 * lab.budget))) if step >= world.names_until or step % 3]
         sets = [test_set(world, steps, n, share, np.random.default_rng((seed, i)))
                 for i, share in enumerate((0.121, *SHARES.values()))]
         images = torch.cat([images for images, _, _ in sets])

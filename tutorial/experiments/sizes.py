@@ -70,7 +70,7 @@ def clip(lab, seed, name):
     def train_function(model):
         print(f"{name}: {megaflops(MODELS[name]):.1f} million operations for an image", flush=True)
         lr = 4e-3 if resnet(name) else 2e-3
-        train(data, model, tokenizer, steps, lab.batch(), lr, warmup=min(50, steps // 10))
+        train(data, model, tokenizer, steps, lab.batch(), lr, warmup=min(50, steps // 10), muon=False)
 
     model = lab.trained(f"clip-{name.replace('/', '-')}-{steps}-{seed}", model, train_function)
     return accelerate(model), tokenizer
