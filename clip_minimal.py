@@ -857,8 +857,12 @@ def read_weights(path):
         weights = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(weights, dict):
         raise ValueError(f"it holds this and not a state dict: {weights!r}")
-    foreign_names = ("state_dict", "module.", "_orig_mod.", "text.", "text_model.")
-    if any(str(name).startswith(foreign_names) for name in weights):
+    names = [str(name) for name in weights]
+    has_image_encoder = any(name.startswith("visual.") for name in names)
+    has_text_encoder = any(name.startswith("transformer.") for name in names)
+    foreign_names = ("text.", "visual.trunk.", "logit_bias", "positional_embedding_res")
+    is_foreign = any(name.startswith(foreign_names) for name in names)
+    if is_foreign or not has_image_encoder or not has_text_encoder:
         raise OtherLayout("its weights have other names than OpenAI's")
     return weights
 

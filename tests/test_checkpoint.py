@@ -41,6 +41,7 @@ def saved(tmp_path):
 @pytest.mark.parametrize("reader", [load, load_other])
 @pytest.mark.parametrize("change", [dict(), dict(quick_gelu=False), dict(vision_layers=(1, 2, 3, 1)),
                                     dict(image_resolution=48),  # an attention pool of one place, as of 32 pixels
+                                    dict(image_mean=(0.5, 0.4, 0.3), image_std=(1.0, 0.5, 0.25)),
                                     dict(vision_layers=2, vision_width=64, vision_patch_size=8)])
 def test_what_is_saved_comes_back(tmp_path, capsys, change, reader):
     model, tokenizer = make(**change)
@@ -70,6 +71,18 @@ def test_what_is_saved_is_a_plain_state_dict(tmp_path, quick_gelu):
     assert content.pop("input_resolution").equal(torch.tensor(48))
     model.load_state_dict(content)
     assert content.merges == tokenizer.merges and content.quick_gelu is quick_gelu
+    assert content.image_mean == model.config.image_mean and content.image_std == model.config.image_std
+
+
+def test_file_that_says_no_mean(saved):
+    """As it was before there was a choice: it is OpenAI's."""
+    content = torch.load(saved[0], weights_only=True)
+    del content.image_mean, content.image_std
+    torch.save(content, saved[0])
+    for reader in (load, load_other):
+        config = reader(saved[0])[0].config
+        assert config.image_mean == (0.48145466, 0.4578275, 0.40821073)
+        assert config.image_std == (0.26862954, 0.26130258, 0.27577711)
 
 
 @pytest.mark.parametrize("reader", [load, load_other])
