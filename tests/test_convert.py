@@ -98,9 +98,11 @@ def write_hugging_face(folder, config=None, **files):
 
 
 def write_open_clip(folder, model={}, vision={}, text={}, preprocessing={}, name="open_clip_pytorch_model.bin"):
-    """A folder of open_clip with the weights of VIT, its configuration changed."""
+    """A folder of open_clip with the weights of VIT, its configuration changed; without the heads if they are None."""
     vision_cfg = {"image_size": 32, "layers": 2, "width": 128, "patch_size": 8, **vision}
     text_cfg = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2, **text}
+    if text_cfg["heads"] is None:
+        del text_cfg["heads"]
     model_cfg = {"embed_dim": 64, "vision_cfg": vision_cfg, "text_cfg": text_cfg, **model}
     preprocess_cfg = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest", **preprocessing}
     config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
@@ -410,7 +412,7 @@ def test_what_the_configuration_of_open_clip_says(tmp_path, capsys):
     ({"vision": {"norm_kwargs": {"eps": 1e-6}}}, 'vision_cfg has norm_kwargs {"eps": 1e-06}'),
     ({"vision": {"image_size": [32, 48]}}, "its images are 32 x 48, where this code has squares"),
     ({"text": {"heads": 2}}, "text_cfg has heads 2, where this code has 1"),
-    ({"text": {"heads": 8}}, "text_cfg has heads 8, where this code has 1"),
+    ({"text": {"heads": None}}, "text_cfg has heads 8, where this code has 1"),  # open_clip's default
     ({"text": {"no_causal_mask": True}}, "text_cfg has no_causal_mask true, where this code has false"),
     ({"text": {"pool_type": "last"}}, 'text_cfg has pool_type "last", where this code has "argmax"'),
     ({"text": {"norm_kwargs": {"eps": 1e-6}}}, 'text_cfg has norm_kwargs {"eps": 1e-06}'),
