@@ -23,7 +23,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -299,6 +299,9 @@ class ModifiedResNet(nn.Module):
 
 # ---- Configurations ------------------------------------------------------------------------------
 
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # of red, green and blue, in the images that CLIP learned from
+STD = (0.26862954, 0.26130258, 0.27577711)
+
 
 @dataclass(frozen=True)
 class CLIPConfig:
@@ -314,6 +317,8 @@ class CLIPConfig:
     context_length: int = 77  # the most tokens that a text can have
     vocab_size: int = 49408
     quick_gelu: bool = True  # False: nn.GELU, as in many models that others trained
+    image_mean: tuple = MEAN  # what `preprocess` subtracts from red, green and blue,
+    image_std: tuple = STD  # and what it divides them by
 
     def __post_init__(self):
         attention_widths = [self.transformer_width, self.vision_width]
@@ -624,14 +629,14 @@ class Tokenizer:
 
 # ---- Images in: OpenAI's preprocessing -----------------------------------------------------------
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # of red, green and blue, in the images that CLIP learned from
-STD = (0.26862954, 0.26130258, 0.27577711)
 
+def preprocess(image, resolution, mean=MEAN, std=STD):
+    """PIL image of any mode and size -> float32 (3, R, R), normalised. Bit for bit OpenAI's.
 
-def preprocess(image, resolution):
-    """PIL image of any mode and size -> float32 (3, R, R), normalised. Bit for bit OpenAI's."""
+    A model that others trained may want another mean and deviation, which its configuration tells.
+    """
     pixels = np.array(crop_square(image, resolution))  # (R, R, 3), levels from 0 to 255
-    return normalize(torch.from_numpy(pixels).permute(2, 0, 1) / 255)  # (3, R, R)
+    return normalize(torch.from_numpy(pixels).permute(2, 0, 1) / 255, mean, std)  # (3, R, R)
 
 
 def crop_square(image, resolution):
@@ -652,10 +657,10 @@ def crop_square(image, resolution):
     return image.crop((left, top, left + resolution, top + resolution)).convert("RGB")
 
 
-def normalize(pixels):
+def normalize(pixels, mean=MEAN, std=STD):
     """Levels from 0 to 1, (..., 3, H, W) -> zero mean and unit variance over CLIP's training images."""
-    mean = torch.tensor(MEAN, device=pixels.device).view(3, 1, 1)  # (3, 1, 1)
-    std = torch.tensor(STD, device=pixels.device).view(3, 1, 1)  # (3, 1, 1)
+    mean = torch.tensor(mean, device=pixels.device).view(3, 1, 1)  # (3, 1, 1)
+    std = torch.tensor(std, device=pixels.device).view(3, 1, 1)  # (3, 1, 1)
     return (pixels - mean) / std
 
 
@@ -680,19 +685,21 @@ MERGES_SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804
 def save(path, model, tokenizer):
     """Write a checkpoint that `load` reads, and OpenAI's code too: a state dict with OpenAI's names.
 
-    OpenAI's code has no place for the merges and the kind of GELU. They are attributes of that dict:
-    torch.save keeps them, and other readers do not see them.
+    OpenAI's code has no place for the merges, the kind of GELU, and the mean and deviation of the
+    pictures. They are attributes of that dict: torch.save keeps them, and other readers do not see them.
     """
     weights = model.state_dict()  # an OrderedDict, which can have attributes
     weights["input_resolution"] = torch.tensor(model.config.image_resolution)  # OpenAI's files have it too
     weights.merges = tokenizer.merges
     weights.quick_gelu = model.config.quick_gelu
+    weights.image_mean = model.config.image_mean
+    weights.image_std = model.config.image_std
     write(path, lambda file: torch.save(weights, file))
 
 
 def write(path, save_to):
     """Call save_to(file) so that, whenever it is interrupted, path is the old file or the whole new one."""
-    temporary = f"{path}.tmp"
+    temporary = f"{path}.{os.getpid()}.tmp"  # a name of its own for each process that writes
     try:
         with open(temporary, "wb") as file:
             save_to(file)
@@ -723,7 +730,7 @@ def load(name_or_path, device="cpu"):
     path = find_checkpoint(name_or_path)
     try:
         weights = read_weights(path)
-        model = build_model(weights, getattr(weights, "quick_gelu", True))
+        model = build_model(weights, **read_attributes(weights))
         merges = getattr(weights, "merges", None)
         tokenizer = None
         if merges is not None:
@@ -767,9 +774,19 @@ def one_line(error):
     return text[start:start + 200]
 
 
-def build_model(weights, quick_gelu):
+def read_attributes(weights):
+    """What `save` tells beside the weights -> the other arguments of build_model. Of OpenAI's files it is OpenAI's."""
+    return {
+        "quick_gelu": getattr(weights, "quick_gelu", True),
+        "image_mean": getattr(weights, "image_mean", MEAN),
+        "image_std": getattr(weights, "image_std", STD),
+    }
+
+
+def build_model(weights, quick_gelu, image_mean=MEAN, image_std=STD):
     """A state dict with OpenAI's names -> the model that has these weights, in float32."""
     config = infer_config(weights, quick_gelu)
+    config = replace(config, image_mean=tuple(image_mean), image_std=tuple(image_std))
     parameters = {}
     for name, tensor in weights.items():
         if name not in ("input_resolution", "context_length", "vocab_size"):
@@ -840,8 +857,12 @@ def read_weights(path):
         weights = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(weights, dict):
         raise ValueError(f"it holds this and not a state dict: {weights!r}")
-    foreign_names = ("state_dict", "module.", "_orig_mod.", "text.", "text_model.")
-    if any(str(name).startswith(foreign_names) for name in weights):
+    names = [str(name) for name in weights]
+    has_image_encoder = any(name.startswith("visual.") for name in names)
+    has_text_encoder = any(name.startswith("transformer.") for name in names)
+    foreign_names = ("text.", "visual.trunk.", "logit_bias", "positional_embedding_res")
+    is_foreign = any(name.startswith(foreign_names) for name in names)
+    if is_foreign or not has_image_encoder or not has_text_encoder:
         raise OtherLayout("its weights have other names than OpenAI's")
     return weights
 

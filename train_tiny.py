@@ -34,8 +34,8 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 import zeroshot
-from clip_minimal import (CLIP, CONFIGS, HEAD_WIDTH, CLIPConfig, OtherLayout, Tokenizer, contrastive_loss, load,
-                          normalize, save, write)
+from clip_minimal import (CLIP, CONFIGS, HEAD_WIDTH, MEAN, STD, CLIPConfig, OtherLayout, Tokenizer, contrastive_loss,
+                          load, normalize, save, write)
 
 # ---- Training (Sections 2.3 and 2.5) -------------------------------------------------------------
 
@@ -354,10 +354,12 @@ class World:
     measured on them alone.
     """
 
-    def __init__(self, seed=0, device="cpu", resolution=48, names_alone_until=8, names_until=570):
+    def __init__(self, seed=0, device="cpu", resolution=48, mean=MEAN, std=STD, names_alone_until=8, names_until=570):
         self.seed = seed
         self.device = device
         self.resolution = resolution
+        self.mean = mean  # what images are normalised with
+        self.std = std
         self.names_alone_until = names_alone_until  # steps of a training, see `batch`
         self.names_until = names_until
         self.masks = render(OBJECTS.values()).to(device)  # (objects, 32, 32)
@@ -391,7 +393,7 @@ class World:
             scenes = self.scenes(rng, n)
             self.mirror(scenes)
             captions = self.captions(scenes, rng)
-        return normalize(self.draw(scenes)), captions
+        return normalize(self.draw(scenes), self.mean, self.std), captions
 
     def mirror(self, scenes):
         """In place: half of the related scenes become the other half with their two things in each other's place.
@@ -418,7 +420,7 @@ class World:
         """Held-out pairs to look at -> normalised images (n, 3, R, R), n captions that tell everything."""
         scenes = self.scenes(self.rng(EVALUATION, 6), n, kind, held_out=True)
         captions = self.captions(scenes, self.rng(EVALUATION, 7), EVERYTHING)
-        return normalize(self.draw(scenes)), captions
+        return normalize(self.draw(scenes), self.mean, self.std), captions
 
     def scenes(self, rng, n, kind=None, held_out=False):
         """What n scenes show -> a dict of arrays. A scene shows the first `count` of its four sprites.
@@ -643,7 +645,8 @@ class World:
     def encode_scenes(self, model, kind, step, n):
         """Draw n held-out scenes of a kind -> scenes, features of their images (n, E)."""
         scenes = self.scenes(self.rng(EVALUATION, step), n, kind, held_out=True)
-        return scenes, zeroshot.encode_images(model, normalize(self.draw(scenes)))
+        images = normalize(self.draw(scenes), self.mean, self.std)  # (n, 3, R, R)
+        return scenes, zeroshot.encode_images(model, images)
 
 
 def colours_that_show():
@@ -717,7 +720,8 @@ def draw_similarity(model, tokenizer, images, captions):
         colour = "white" if cosine < middle else "black"
         text = f"{cosine:.2f}".replace("0.", ".")
         axis.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7, color=colour)
-    for j, image in enumerate(zeroshot.levels(images)):
+    pictures = zeroshot.levels(images, model.config.image_mean, model.config.image_std)
+    for j, image in enumerate(pictures):
         axis.imshow(image, extent=(j + 0.04, j + 0.96, -0.04, -0.96))
     axis.set(xlim=(0, n), ylim=(n, -1), xticks=[], yticks=np.arange(n) + 0.5)
     labels = [textwrap.fill(caption, 44, max_lines=2) for caption in captions]
@@ -833,16 +837,19 @@ def run(args, state=None, train_function=None):
     if args.data:
         from tutorial.extras.own_images import Folder
         memory = 2e9 / processes  # bytes of pictures to keep, in each process
-        data = Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names, memory)
+        data = Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names, memory,
+                      mean=config.image_mean, std=config.image_std)
         args.batch_size = min(args.batch_size, len(data.train))
     else:
         alone, until = NAMES.get(args.model, NAMES["tiny-RN"])
-        data = World(args.seed, args.device, config.image_resolution, round(alone * args.steps), round(until * args.steps))
+        data = World(args.seed, args.device, config.image_resolution, config.image_mean, config.image_std,
+                     round(alone * args.steps), round(until * args.steps))
     args.batch_size = max(1, args.batch_size // processes) * processes  # an equal share for each
     out.mkdir(parents=True, exist_ok=True)
     if args.show:
         images, captions = data.examples(48)
-        zeroshot.draw_sheet(zeroshot.levels(images), captions).savefig(out / "show.png", dpi=120)
+        pictures = zeroshot.levels(images, config.image_mean, config.image_std)
+        zeroshot.draw_sheet(pictures, captions).savefig(out / "show.png", dpi=120)
         print(f"drawn into {out / 'show.png'}")
         return
     texts = data.texts()
@@ -997,7 +1004,8 @@ def restore(out, device):
 def demo(out, device):
     """Freshly drawn held-out scenes against every "a <colour> <object>": print and draw the most probable labels."""
     model, tokenizer = load(out / "clip.pt", device)
-    world = World(int(time.time()), device, model.config.image_resolution)
+    config = model.config
+    world = World(int(time.time()), device, config.image_resolution, config.image_mean, config.image_std)
     images, captions = world.examples(9, "single")
     labels = [article(f"{colour} {name}") for colour in COLOURS for name in OBJECTS]
     weights = zeroshot.zero_shot_classifier(model, tokenizer, labels)
@@ -1006,7 +1014,8 @@ def demo(out, device):
     print(f"{len(labels)} labels; no pair of colour and object below was ever seen in training")
     for caption, row in zip(captions, probabilities):
         print(f"  {caption:45} ->  {row.max():5.1%} {labels[row.argmax()]}")
-    figure = zeroshot.draw_probabilities(zeroshot.levels(images), captions, labels, probabilities)
+    pictures = zeroshot.levels(images, config.image_mean, config.image_std)
+    figure = zeroshot.draw_probabilities(pictures, captions, labels, probabilities)
     figure.savefig(out / "demo.png", dpi=150)
     print(f"drawn into {out / 'demo.png'}")
 

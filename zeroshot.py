@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
-from clip_minimal import MEAN, SHA256, STD, OtherLayout, load, preprocess, write
+from clip_minimal import MEAN, SHA256, STD, OtherLayout, load, normalize, preprocess, write
 
 # ---- A classifier from label text (Figure 1, steps 2 and 3; Section 3.1.2) -----------------------
 
@@ -267,7 +267,8 @@ def search(model, tokenizer, folder, text=None, like=None, top=9, without=None):
     if text is not None:
         query = encode_texts(model, tokenizer, [text])  # (1, E)
     else:
-        pixels = preprocess(open_image(like), model.config.image_resolution)  # (3, R, R)
+        config = model.config
+        pixels = preprocess(open_image(like), config.image_resolution, config.image_mean, config.image_std)  # (3, R, R)
         query = encode_images(model, pixels[None])  # (1, E)
     paths, features = index(model, folder, without)
     cosines = features @ query[0].cpu()  # (B,)
@@ -287,9 +288,11 @@ def index(model, folder, without=None, batch_size=64):
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     key_of = find_pictures(folder, without)  # path -> (name, stamp: size and time of the last change)
-    # what a model makes of an empty picture identifies it
+    # what a model makes of an empty picture identifies it, and how it wants pictures to be normalised
     R = model.config.image_resolution
-    signature = encode_images(model, torch.zeros(1, 3, R, R)).cpu().numpy()  # (1, E)
+    blank = torch.tensor(MEAN).view(3, 1, 1).expand(1, 3, R, R)
+    blank = normalize(blank, model.config.image_mean, model.config.image_std)  # 0 with OpenAI's mean
+    signature = encode_images(model, blank).cpu().numpy()  # (1, E)
     known = read_index(folder, signature)  # (name, stamp) -> features
     # encode what is not known yet
     new = [path for path, key in key_of.items() if key not in known]
@@ -357,7 +360,7 @@ def encode_files(model, paths, batch_size=64):
         pixels = torch.full((len(batch), 3, R, R), torch.nan)  # NaN in one picture does not affect the others
         for i, path in enumerate(batch):
             try:
-                pixels[i] = preprocess(open_image(path), R)
+                pixels[i] = preprocess(open_image(path), R, model.config.image_mean, model.config.image_std)
             except (ValueError, OSError) as error:
                 print(f"left out: {error}", file=sys.stderr)
         yield from encode_images(model, pixels).cpu().numpy()
@@ -401,10 +404,10 @@ def show_progress(done, total, what):
 # ---- Figures -------------------------------------------------------------------------------------
 
 
-def levels(images):
+def levels(images, mean=MEAN, std=STD):
     """Preprocessed images (B, 3, R, R) -> (B, R, R, 3) from 0 to 1, as matplotlib's imshow takes them."""
     images = images.cpu().permute(0, 2, 3, 1)  # (B, R, R, 3)
-    return (images * torch.tensor(STD) + torch.tensor(MEAN)).clamp(0, 1).numpy()
+    return (images * torch.tensor(std) + torch.tensor(mean)).clamp(0, 1).numpy()
 
 
 def draw_probabilities(pictures, titles, labels, probabilities, top=5):

@@ -41,6 +41,7 @@ def saved(tmp_path):
 @pytest.mark.parametrize("reader", [load, load_other])
 @pytest.mark.parametrize("change", [dict(), dict(quick_gelu=False), dict(vision_layers=(1, 2, 3, 1)),
                                     dict(image_resolution=48),  # an attention pool of one place, as of 32 pixels
+                                    dict(image_mean=(0.5, 0.4, 0.3), image_std=(1.0, 0.5, 0.25)),
                                     dict(vision_layers=2, vision_width=64, vision_patch_size=8)])
 def test_what_is_saved_comes_back(tmp_path, capsys, change, reader):
     model, tokenizer = make(**change)
@@ -70,6 +71,18 @@ def test_what_is_saved_is_a_plain_state_dict(tmp_path, quick_gelu):
     assert content.pop("input_resolution").equal(torch.tensor(48))
     model.load_state_dict(content)
     assert content.merges == tokenizer.merges and content.quick_gelu is quick_gelu
+    assert content.image_mean == model.config.image_mean and content.image_std == model.config.image_std
+
+
+def test_file_that_says_no_mean(saved):
+    """As it was before there was a choice: it is OpenAI's."""
+    content = torch.load(saved[0], weights_only=True)
+    del content.image_mean, content.image_std
+    torch.save(content, saved[0])
+    for reader in (load, load_other):
+        config = reader(saved[0])[0].config
+        assert config.image_mean == (0.48145466, 0.4578275, 0.40821073)
+        assert config.image_std == (0.26862954, 0.26130258, 0.27577711)
 
 
 @pytest.mark.parametrize("reader", [load, load_other])
@@ -105,6 +118,26 @@ def test_an_interrupted_save_leaves_the_old_file(saved, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         save(path, model, tokenizer)
     assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_two_processes_write_the_same_file(saved, monkeypatch):
+    """Each writes under a name of its own first: one that another process is still busy with is left alone."""
+    path, model, tokenizer = saved
+    real_save, other = torch.save, make(embed_dim=24)[0]
+
+    def save_and_be_overtaken(content, target):
+        """While this process (9) writes, another one (8) writes the whole file."""
+        monkeypatch.setattr(torch, "save", real_save)
+        monkeypatch.setattr(os, "getpid", lambda: 8)
+        save(path, other, tokenizer)
+        assert load(path)[0].config.embed_dim == 24
+        real_save(content, target)
+
+    monkeypatch.setattr(os, "getpid", lambda: 9)
+    monkeypatch.setattr(torch, "save", save_and_be_overtaken)
+    save(path, model, tokenizer)
+    assert load(path)[0].config.embed_dim == 16
     assert list(path.parent.iterdir()) == [path]
 
 

@@ -2,24 +2,30 @@
 
     python tutorial/extras/convert.py epoch_32.pt new.pt             a checkpoint of open_clip
     python tutorial/extras/convert.py laion.bin new.pt --gelu gelu   the same, with another GELU
-    python tutorial/extras/convert.py clip-vit-base new.pt           a folder of Hugging Face
+    python tutorial/extras/convert.py clip-vit-base new.pt           a folder of Hugging Face or open_clip
     python tutorial/extras/convert.py new.pt vit --to hugging-face   writes a folder for Hugging Face
 
 A new file has OpenAI's names, so clip_minimal.load reads it. OpenAI's code and load_openai_model of
-open_clip read it too, and compute the same if the model has QuickGELU. A new folder is for Hugging
-Face's transformers: CLIPModel.from_pretrained and CLIPProcessor.from_pretrained read it. In Python,
-load_other(path) returns the model and the tokenizer of any checkpoint.
+open_clip read it too, and compute the same if the model has QuickGELU and its pictures OpenAI's mean
+and deviation. A new folder is for Hugging Face's transformers: CLIPModel.from_pretrained and
+CLIPProcessor.from_pretrained read it. In Python, load_other(path) returns the model and the tokenizer
+of any checkpoint.
 
-Four layouts are known. No weight tells which GELU a model was trained with, but these do:
+Five layouts are known. No weight tells which GELU a model was trained with, but these do:
 
-    this code      OpenAI's names; the file says which GELU
-    OpenAI         a TorchScript archive, or a state dict; QuickGELU
-    open_clip      OpenAI's names behind "module." or "text.", or in a training checkpoint; GELU
-    Hugging Face   names of its own; the config.json beside the file says which GELU
+    this code            OpenAI's names; the file says which GELU
+    OpenAI               a TorchScript archive, or a state dict; QuickGELU
+    open_clip            OpenAI's names behind "module." or "text.", or in a training checkpoint; GELU
+    open_clip's folder   the same names; the open_clip_config.json beside the file says which GELU
+    Hugging Face         names of its own; the config.json beside the file says which GELU
+
+The files beside the weights also tell the mean and deviation of the pictures, which the new file keeps,
+and much that the model here has in one way only: it is refused if they say another.
 """
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -27,10 +33,23 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
-from clip_minimal import (HEAD_WIDTH, MEAN, SHA256, STD, Tokenizer, build_model, find_checkpoint, fitting_tokenizer,
-                          is_torchscript, one_line, read_torchscript, save)
+from clip_minimal import (HEAD_WIDTH, MEAN, SHA256, STD, Tokenizer, build_model, find_checkpoint,
+                          fitting_tokenizer, infer_config, is_torchscript, one_line, read_attributes,
+                          read_torchscript, save)
 
-HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
+INDEX = ".index.json"  # how the name of a file ends that tells which weight is in which of several files
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+
+# The files of weights that a folder may have; the first one that is there is read.
+WEIGHT_FILES = (
+    "model.safetensors",  # of Hugging Face
+    "model.safetensors" + INDEX,
+    "pytorch_model.bin",
+    "pytorch_model.bin" + INDEX,
+    "open_clip_model.safetensors",  # of open_clip
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
 
 # ---- Any checkpoint -> model and tokenizer -------------------------------------------------------
 
@@ -38,15 +57,15 @@ HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
 def load_other(path, device="cpu", quick_gelu=None):
     """A checkpoint of any layout -> (float32 model in eval mode, tokenizer).
 
-    path is a file, a folder of Hugging Face or the name of a published model. The model has the GELU
-    that its files or its layout tell, unless quick_gelu says otherwise. Which one it is is printed on
-    standard error, if the file is not ours. FileNotFoundError where there is no file; ValueError, in
-    one line, for a file that is no checkpoint.
+    path is a file, a folder of Hugging Face or open_clip, or the name of a published model. The model
+    has the GELU that its files or its layout tell, unless quick_gelu says otherwise. Which one it is is
+    printed on standard error, if the file is not ours. FileNotFoundError where there is no file;
+    ValueError, in one line, for a file that is no checkpoint, or none of a model that this code has.
     """
     path = find_weights(path)
     model, tokenizer, layout = read_model(path, quick_gelu)
     if layout != "this code":
-        print(f"{path}: {name_gelu(model)}", file=sys.stderr)
+        print(f"{path}: {name_gelu(model)}{name_levels(model)}", file=sys.stderr)
     # channels last is the order in memory that convolutions are quickest with
     return model.to(device, memory_format=torch.channels_last).eval(), tokenizer
 
@@ -56,12 +75,12 @@ def find_weights(path):
     path = find_checkpoint(path)
     if not os.path.isdir(path):
         return path
-    for name in HUGGING_FACE_FILES:
+    for name in WEIGHT_FILES:
         inside = os.path.join(path, name)
         if os.path.exists(inside):
             return inside
-    raise ValueError(f"{path}: not a checkpoint of CLIP (a directory without"
-                     f" {' or '.join(HUGGING_FACE_FILES)})")
+    raise ValueError(f"{path}: not a checkpoint of CLIP (a directory without {WEIGHT_FILES[0]},"
+                     f" {WEIGHT_FILES[2]}, {WEIGHT_FILES[4]} or the like)")
 
 
 def read_model(path, quick_gelu=None):
@@ -70,21 +89,25 @@ def read_model(path, quick_gelu=None):
         content = read_file(path)
         if not isinstance(content, dict):
             raise ValueError(f"it holds this and not a state dict: {content!r}")
-        weights = strip_names(content.get("state_dict", content))  # training checkpoints hold more
-        layout = find_layout(content, weights)
+        weights = strip_names(find_state_dict(content))
+        refuse_other_models(weights)
+        layout = find_layout(path, content, weights)
         merges = getattr(content, "merges", None)
-        # which GELU the model was trained with
+        # what the weights don't tell: the GELU, the mean and deviation of the pictures
         if layout == "this code":
-            trained_with_quick_gelu = content.quick_gelu
+            settings = read_attributes(content)
         elif layout == "Hugging Face":
-            trained_with_quick_gelu = read_config(path)
             weights = from_hugging_face(weights)
+            settings = read_hugging_face_config(path, weights, quick_gelu)
+            merges = read_merges(path)
+        elif layout == "open_clip's folder":
+            settings = read_open_clip_config(path, weights)
             merges = read_merges(path)
         else:
-            trained_with_quick_gelu = layout == "OpenAI"  # open_clip trains with nn.GELU
-        if quick_gelu is None:
-            quick_gelu = trained_with_quick_gelu
-        model = build_model(weights, quick_gelu)
+            settings = {"quick_gelu": layout == "OpenAI"}  # open_clip trains with nn.GELU
+        if quick_gelu is not None:
+            settings["quick_gelu"] = quick_gelu
+        model = build_model(weights, **settings)
         tokenizer = None
         if merges is not None:
             tokenizer = Tokenizer(merges)
@@ -94,43 +117,119 @@ def read_model(path, quick_gelu=None):
     return model, tokenizer, layout
 
 
+def find_state_dict(content):
+    """What a file holds -> the state dict in it. Training scripts write much else beside it."""
+    if "merges" in content:
+        raise ValueError("it is the state of a run of train_tiny.py, which --resume goes on with")
+    for name in ("state_dict", "model_state_dict", "model", "module"):
+        if isinstance(content.get(name), dict):
+            return content[name]
+    return content
+
+
 def strip_names(weights):
     """A state dict -> its weights alone, without what others put before OpenAI's names.
 
-    "module." comes from training on several devices, "_orig_mod." from torch.compile, and "text."
+    "module." comes from training on several devices, "_orig_mod." from torch.compile, "model." or
+    another name from a class that has the model as a part, as PyTorch Lightning's have it, and "text."
     from models of open_clip whose text encoder is a module of its own.
     """
+    prefix = find_prefix(weights)
     stripped = {}
     for name, tensor in weights.items():
         if not torch.is_tensor(tensor) or name.endswith(("position_ids", "attn_mask")):
             continue  # neither the numbers 0, 1, 2, ... nor the causal mask were learned
-        while name.startswith(("module.", "_orig_mod.")):
-            name = name.split(".", 1)[1]
-        stripped[name.removeprefix("text.")] = tensor
+        stripped[name.removeprefix(prefix).removeprefix("text.")] = tensor
     return stripped
 
 
-def find_layout(content, weights):
-    """What a file holds, and its weights with stripped names -> one of the four layouts."""
+def find_prefix(names):
+    """What stands before all names of a model: before token_embedding, a name in every layout."""
+    for name in names:
+        before, found, after = name.rpartition("token_embedding.weight")
+        if found and not after:
+            return before.removesuffix("text_model.embeddings.").removesuffix("text.")
+    return ""
+
+
+# Weights that other models have and a CLIP has not, and which models these are.
+
+OTHER_MODELS = {
+    "logit_bias": "a SigLIP",
+    "vision_model.head.": "a SigLIP",
+    "positional_embedding_res": "a Long-CLIP, which has a second position embedding",
+    "visual.trunk.": "a model of open_clip with an image encoder of timm, such as EVA, SigLIP or ConvNeXt",
+    "visual.blocks.": "an EVA-CLIP",
+    "text_decoder.": "a CoCa",
+    "transformer.embeddings.": "a model of open_clip with a text encoder of Hugging Face",
+    "image_encoder.": "a MobileCLIP",
+}
+IMAGE_ENCODERS = ("visual.", "vision_model.", "conv1.", "embeddings.patch_embedding.")  # how names begin
+TEXT_ENCODERS = ("transformer.", "token_embedding.", "text_model.")
+
+
+def refuse_other_models(weights):
+    """ValueError, which says what it is, for the weights of another model or of one of the two encoders."""
+    for beginning, what in OTHER_MODELS.items():
+        if any(name.startswith(beginning) for name in weights):
+            raise ValueError(f"these are the weights of {what}, which this code does not have")
+    has_image_encoder = any(name.startswith(IMAGE_ENCODERS) for name in weights)
+    has_text_encoder = any(name.startswith(TEXT_ENCODERS) for name in weights)
+    if "conv1.weight" in weights:
+        has_text_encoder = False  # the blocks of a vision transformer alone are called "transformer." too
+    if has_image_encoder and not has_text_encoder:
+        raise ValueError("these are the weights of an image encoder alone; a CLIP also has a text encoder")
+    if has_text_encoder and not has_image_encoder:
+        raise ValueError("these are the weights of a text encoder alone; a CLIP also has an image encoder")
+
+
+def find_layout(path, content, weights):
+    """The path of a file, what it holds, and its weights with stripped names -> one of the five layouts."""
     if hasattr(content, "quick_gelu"):
         return "this code"
     if any(name.startswith("text_model.") for name in weights):
         return "Hugging Face"
-    if "state_dict" in content or any(name.startswith(("module.", "text.")) for name in content):
+    if os.path.exists(beside(path, OPEN_CLIP_CONFIG)):
+        return "open_clip's folder"
+    lightning = "pytorch-lightning_version" in content  # its users train all kinds of models
+    if "state_dict" in content and not lightning:
         return "open_clip"
+    for name in find_state_dict(content):
+        if name.startswith("module.") or "text." in name:
+            return "open_clip"
     return "OpenAI"
 
 
 def name_gelu(model):
-    """The kind of GELU that a model has, as it is printed."""
+    """The kind of GELU of a model, as it is printed."""
     return "QuickGELU" if model.config.quick_gelu else "GELU"
+
+
+def name_levels(model):
+    """Mean and deviation of a model's pictures, as they are printed; nothing if they are OpenAI's."""
+    mean, std = model.config.image_mean, model.config.image_std
+    if (mean, std) == (MEAN, STD):
+        return ""
+    return f", mean {mean}, deviation {std}"
 
 
 # ---- Files ---------------------------------------------------------------------------------------
 
 
 def read_file(path):
-    """A file of PyTorch or safetensors -> what was saved in it. No code that a file holds is run."""
+    """A file of PyTorch or safetensors, or the index of several -> what was saved in it.
+
+    No code that a file holds is run.
+    """
+    if str(path).endswith(INDEX):
+        return read_shards(path)
+    if re.search(r"-\d+-of-\d+\.\w+$", str(path)):  # model-00001-of-00003.safetensors
+        raise ValueError("one of several files that belong together; name the folder that they are in")
+    return read_one_file(path)
+
+
+def read_one_file(path):
+    """The same for a single file."""
     with open(path, "rb") as file:
         start = file.read(9)
     if start[8:] == b"{":
@@ -140,6 +239,43 @@ def read_file(path):
     if is_torchscript(path):
         return read_torchscript(path)
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def read_shards(path):
+    """The index of a checkpoint in several files -> the state dict that they hold together.
+
+    The index says {"weight_map": {"name of a weight": "name of its file", ...}}.
+    """
+    file_of = read_json(path)["weight_map"]
+    weights = {}
+    for name in sorted(set(file_of.values())):
+        shard = beside(path, name)
+        if not os.path.exists(shard):
+            raise ValueError(f"there is no {name}, which this index names")
+        weights.update(read_one_file(shard))
+    missing = [name for name in file_of if name not in weights]
+    if missing:
+        raise ValueError(f"{file_of[missing[0]]} lacks {missing[0]}, which the index says it has")
+    return weights
+
+
+def beside(path, name):
+    """The path of the file of that name in the folder of a file."""
+    return os.path.join(os.path.dirname(path), name)
+
+
+def read_json(path):
+    """A JSON file -> the object in it, or None where there is no file. ValueError for other content."""
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        try:
+            content = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{os.path.basename(path)} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{os.path.basename(path)} holds a {type(content).__name__} and not an object")
+    return content
 
 
 # A safetensors file is the size of its header in eight bytes, the header, and the bytes of all
@@ -257,36 +393,15 @@ def to_hugging_face(weights):
     return renamed
 
 
-def read_config(path):
-    """What the config.json beside a file of weights says -> whether the model has QuickGELU.
-
-    Without the file it has, as CLIPModel then does. ValueError for attention heads that are not 64
-    wide, which no weight tells either, and for an activation that is no GELU.
-    """
-    config_path = os.path.join(os.path.dirname(path), "config.json")
-    if not os.path.exists(config_path):
-        return True
-    with open(config_path, encoding="utf-8") as file:
-        config = json.load(file)
-    activations = set()
-    for part in ("text_config", "vision_config", "text_config_dict", "vision_config_dict"):
-        encoder = config.get(part) or {}  # the last two are in older files only
-        activations.add(encoder.get("hidden_act", "quick_gelu"))
-        if "hidden_size" in encoder and "num_attention_heads" in encoder:
-            head_width = encoder["hidden_size"] / encoder["num_attention_heads"]
-            if head_width != HEAD_WIDTH:
-                raise ValueError(f"config.json has heads {head_width:g} wide, not {HEAD_WIDTH}")
-    others = activations - {"gelu", "quick_gelu"}
-    if others:
-        raise ValueError(f"config.json has the activation {others.pop()}, not gelu or quick_gelu")
-    return "gelu" not in activations
-
-
 def read_merges(path):
-    """The merges.txt beside a file of weights -> the pairs in it, or None if there is none."""
-    merges_path = os.path.join(os.path.dirname(path), "merges.txt")
+    """The pairs in the merges.txt or tokenizer.json beside a file of weights, or None if there is neither."""
+    merges_path = beside(path, "merges.txt")
     if not os.path.exists(merges_path):
-        return None
+        tokenizer = read_json(beside(path, "tokenizer.json")) or {}
+        merges = tokenizer.get("model", {}).get("merges")
+        if merges and isinstance(merges[0], str):  # "a b", as older versions wrote them
+            merges = [pair.split(" ") for pair in merges]
+        return merges
     with open(merges_path, encoding="utf-8") as file:
         lines = file.read().strip().split("\n")
     return [line.split() for line in lines[1:]]  # the first line is a header
@@ -319,8 +434,8 @@ def save_hugging_face(folder, model, tokenizer):
         "image_processor_type": "CLIPImageProcessor",
         "size": {"shortest_edge": R},
         "crop_size": {"height": R, "width": R},
-        "image_mean": MEAN,
-        "image_std": STD,
+        "image_mean": config.image_mean,
+        "image_std": config.image_std,
     })
 
 
@@ -361,6 +476,178 @@ def transformer_config(config, width, layers):
     }
 
 
+# ---- The configuration beside the weights --------------------------------------------------------
+
+# Names and shapes of the weights show most of a model. What follows they do not show. Our model has each
+# of it in one way only, except for the GELU, the resolution, and the mean and deviation of the pictures.
+
+
+def read_hugging_face_config(path, weights, quick_gelu=None):
+    """What the JSON files beside a file of weights say -> the other arguments of build_model.
+
+    weights have OpenAI's names; the resolution is added to them. Without the files all is as in OpenAI's
+    models, and where a file lacks an entry it is as transformers has it then. ValueError, by name, for
+    what our model does not have.
+    """
+    config = read_json(beside(path, "config.json"))
+    settings = {"quick_gelu": True}
+    if config is not None:
+        check_entries("config.json", config, {"model_type": ["clip"]})
+        text = encoder_config(config, "text_config")
+        vision = encoder_config(config, "vision_config")
+        check_encoder("text_config", text, text_width(weights))
+        check_encoder("vision_config", vision, vision_width(weights))
+        # The feature of a text is taken at the end token. If that is 2, transformers takes it at the
+        # highest id, which is the same.
+        end = len(weights["token_embedding.weight"]) - 1
+        check_entries("config.json: text_config", text, {"eos_token_id": [end, 2]})
+        # both encoders have one activation
+        if text["hidden_act"] != vision["hidden_act"] and quick_gelu is None:
+            raise ValueError(f"config.json has hidden_act {text['hidden_act']} for texts and"
+                             f" {vision['hidden_act']} for images, where this code has one for both")
+        settings["quick_gelu"] = vision["hidden_act"] == "quick_gelu"
+        add_resolution(weights, vision.get("image_size"))
+    settings.update(read_hugging_face_preprocessing(path, weights))
+    return settings
+
+
+# What transformers takes for entries that config.json lacks, in CLIPTextConfig and CLIPVisionConfig.
+
+HUGGING_FACE_DEFAULTS = {
+    "text_config": {"hidden_act": "quick_gelu", "num_attention_heads": 8, "eos_token_id": 49407},
+    "vision_config": {"hidden_act": "quick_gelu", "num_attention_heads": 12},
+}
+
+
+def encoder_config(config, name):
+    """What config.json says of an encoder, with what transformers takes where it says nothing.
+
+    Older files have it a second time under another name, and that is the one that counts.
+    """
+    encoder = config.get(f"{name}_dict") or config.get(name) or {}
+    return {**HUGGING_FACE_DEFAULTS[name], **encoder}
+
+
+def check_encoder(name, encoder, width):
+    """ValueError unless an encoder that is so wide has our heads, our epsilon and one of our activations."""
+    check_entries(f"config.json: {name}", encoder, {
+        "num_attention_heads": [width // HEAD_WIDTH],
+        "layer_norm_eps": [1e-5],
+        "hidden_act": ["quick_gelu", "gelu"],
+    })
+
+
+def read_hugging_face_preprocessing(path, weights):
+    """What the file of the image processor says -> image_mean and image_std in a dict, if it says them."""
+    name = "processor_config.json"  # of transformers 5
+    config = (read_json(beside(path, name)) or {}).get("image_processor")
+    if config is None:
+        name = "preprocessor_config.json"
+        config = read_json(beside(path, name)) or {}
+    R = resolution_of(weights)
+    check_entries(name, config, {
+        "image_processor_type": ["CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil"],
+        "do_resize": [True],
+        "size": [R, {"shortest_edge": R}],
+        "resample": [3],  # bicubic
+        "do_center_crop": [True],
+        "crop_size": [R, {"height": R, "width": R}],
+        "do_rescale": [True],
+        "rescale_factor": [1 / 255],
+    })
+    if config.get("do_normalize") is False:
+        return {"image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
+    return mean_and_std(name, config.get("image_mean"), config.get("image_std"))
+
+
+def read_open_clip_config(path, weights):
+    """What the open_clip_config.json beside a file of weights says, as read_hugging_face_config does."""
+    config = read_json(beside(path, OPEN_CLIP_CONFIG))
+    model = config["model_cfg"]
+    shared = {"act_kwargs": [{}], "norm_kwargs": [{}]}  # other arguments of the activation, of the layer norm
+    check_entries(f"{OPEN_CLIP_CONFIG}: vision_cfg", model["vision_cfg"], {
+        "head_width": [HEAD_WIDTH],
+        "pool_type": ["tok"],
+        **shared,
+    })
+    check_entries(f"{OPEN_CLIP_CONFIG}: text_cfg", {"heads": 8, **model["text_cfg"]}, {
+        "heads": [text_width(weights) // HEAD_WIDTH],
+        "no_causal_mask": [False],
+        "pool_type": ["argmax"],  # the feature is taken at the highest id, which ends a text
+        "tokenizer_kwargs": [{}],
+        **shared,
+    })
+    add_resolution(weights, model["vision_cfg"].get("image_size"))
+    # the preprocessing
+    preprocessing = config.get("preprocess_cfg") or {}
+    R = resolution_of(weights)
+    check_entries(f"{OPEN_CLIP_CONFIG}: preprocess_cfg", preprocessing, {
+        "size": [R, [R, R]],
+        "mode": ["RGB"],
+        "interpolation": ["bicubic"],
+        "resize_mode": ["shortest"],
+    })
+    settings = mean_and_std(OPEN_CLIP_CONFIG, preprocessing.get("mean"), preprocessing.get("std"))
+    settings["quick_gelu"] = bool(model.get("quick_gelu"))
+    return settings
+
+
+def check_entries(where, config, known):
+    """ValueError for an entry of config that has none of the values that are known. It may be missing."""
+    for name, values in known.items():
+        value = config.get(name)
+        if value is not None and value not in values:
+            raise ValueError(f"{where} has {name} {json.dumps(value)},"
+                             f" where this code has {json.dumps(values[0])}")
+
+
+def mean_and_std(where, mean, std):
+    """What a file says of the pictures -> image_mean and image_std in a dict, if it says them."""
+    settings = {}
+    if mean is not None:
+        settings["image_mean"] = three_numbers(f"{where} has the mean", mean)
+    if std is not None:
+        settings["image_std"] = three_numbers(f"{where} has the deviation", std)
+        if min(std) <= 0:
+            raise ValueError(f"{where} has the deviation {std}, by which pictures can't be divided")
+    return settings
+
+
+def three_numbers(where, numbers):
+    """A list of three numbers -> the same as a tuple of floats. ValueError for anything else."""
+    try:
+        red, green, blue = numbers
+        return float(red), float(green), float(blue)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where} {numbers}, where three numbers are expected") from None
+
+
+def text_width(weights):
+    """How wide a text encoder is."""
+    return weights["positional_embedding"].shape[1]
+
+
+def vision_width(weights):
+    """How wide a vision transformer is."""
+    return weights["visual.conv1.weight"].shape[0]
+
+
+def add_resolution(weights, image_size):
+    """Put the resolution that a configuration may give among the weights, where OpenAI's files have it."""
+    if isinstance(image_size, list):
+        height, width = image_size
+        if height != width:
+            raise ValueError(f"its images are {height} x {width}, where this code has squares")
+        image_size = width
+    if image_size is not None:
+        weights["input_resolution"] = torch.tensor(image_size)
+
+
+def resolution_of(weights):
+    """The side of the images in pixels."""
+    return infer_config(weights, True).image_resolution
+
+
 # ---- The command line ----------------------------------------------------------------------------
 
 
@@ -383,7 +670,8 @@ def parse_arguments(argv):
     parser = argparse.ArgumentParser("convert.py", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SOURCE",
-                        help=f"a checkpoint file, a Hugging Face folder, or one of {', '.join(SHA256)}")
+                        help="a checkpoint file, a folder of Hugging Face or open_clip, or one of "
+                             f"{', '.join(SHA256)}")
     parser.add_argument("target", metavar="NEW",
                         help="the file to write, or the folder with --to hugging-face")
     parser.add_argument("--to", choices=["openai", "hugging-face"], default="openai",
@@ -436,7 +724,8 @@ def describe(model):
         encoder += f" and patches of {config.vision_patch_size}"
     R = config.image_resolution
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    return f"{name_gelu(model)}, {encoder}, images of {R} x {R}, {millions:.1f} million parameters"
+    pictures = f"images of {R} x {R}{name_levels(model)}"
+    return f"{name_gelu(model)}, {encoder}, {pictures}, {millions:.1f} million parameters"
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from PIL import Image, ImageOps
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
-from clip_minimal import CONFIGS, normalize
+from clip_minimal import CONFIGS, MEAN, STD, normalize
 from zeroshot import PICTURES, encode_images, encode_texts, open_image, retrieval
 
 LISTINGS = ["captions.txt", "captions.csv", "captions.tsv", "captions.jsonl", "metadata.jsonl"]
@@ -257,13 +257,17 @@ class Folder:
 
     A tenth of the images, at most 500, is held out. The split is by image, so that no caption of a
     held-out image is ever trained on. Images are decoded when they are needed, and as many of them
-    are kept as fit into memory (in bytes). With quiet, nothing is printed. FileNotFoundError where
-    there is no such folder, ValueError where it holds fewer than 20 images.
+    are kept as fit into memory (in bytes). With quiet, nothing is printed. Mean and deviation are what
+    the model wants its pictures normalised with. FileNotFoundError where there is no such folder,
+    ValueError where it holds fewer than 20 images.
     """
 
-    def __init__(self, root, resolution, seed=0, device="cpu", from_names=False, memory=2e9, quiet=False):
+    def __init__(self, root, resolution, seed=0, device="cpu", from_names=False, memory=2e9, quiet=False,
+                 mean=MEAN, std=STD):
         self.root = root
         self.resolution = resolution
+        self.mean = mean
+        self.std = std
         self.seed = seed
         self.device = device
         self.quiet = quiet
@@ -394,7 +398,7 @@ class Folder:
             top, left = (place * room).astype(int)
             squares.append(pixels[top:top + R, left:left + R])  # (R, R, 3)
         squares = torch.from_numpy(np.stack(squares)).to(self.device)  # (n, R, R, 3)
-        return normalize(squares.permute(0, 3, 1, 2) / 255)  # (n, 3, R, R)
+        return normalize(squares.permute(0, 3, 1, 2) / 255, self.mean, self.std)  # (n, 3, R, R)
 
     def examples(self, n):
         """n held-out pairs to look at, or as many as there are -> normalised (n, 3, R, R), n captions."""
