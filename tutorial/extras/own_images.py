@@ -38,7 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
 from clip_minimal import CONFIGS, normalize
-from zeroshot import PICTURES, encode_images, encode_texts, open_image, retrieval
+from zeroshot import PICTURES, count_other_pictures, encode_images, encode_texts, find_files, is_own_figure
+from zeroshot import open_image, retrieval
 
 LISTINGS = ["captions.txt", "captions.csv", "captions.tsv", "captions.jsonl", "metadata.jsonl"]
 
@@ -178,7 +179,7 @@ def parse_json_line(line):
 
 def read_sidecar_files(found):
     """Beside photo.jpg there is photo.txt, each line a caption."""
-    for path in find_pictures(found.root):
+    for path in find_pictures(found):
         sidecar = path.with_suffix(".txt")
         try:
             captions = read_lines(sidecar)
@@ -191,7 +192,7 @@ def read_sidecar_files(found):
 
 def read_names(found):
     """Names of files and folders are the captions."""
-    for path in find_pictures(found.root):
+    for path in find_pictures(found):
         found.add(path, path, name_to_caption(path.relative_to(found.root)))
 
 
@@ -218,9 +219,13 @@ def read_lines(path):
     return text.removesuffix("\n").split("\n")
 
 
-def find_pictures(root):
-    """The paths of all picture files in a folder and in the folders in it, in the order of their names."""
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
+def find_pictures(found):
+    """The paths of all picture files in the folder, in the order of their names. The others are counted."""
+    files = find_files(found.root)
+    problem = count_other_pictures(files)
+    if problem:
+        found.left_out.append(problem)
+    return [path for path in files if path.suffix.lower() in PICTURES]
 
 
 def find_image(root, name):
@@ -243,6 +248,8 @@ def check_picture(path):
             warnings.simplefilter("ignore")  # that a picture is large; one that is huge is an error
             with Image.open(path):
                 pass
+        if is_own_figure(path):
+            raise ValueError("it is a figure of zeroshot.py")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
