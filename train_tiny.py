@@ -773,6 +773,8 @@ def parse(argv):
         args.steps = STEPS_OF_ADAMW if args.optimizer == "adamw" else STEPS.get(args.model, STEPS["tiny-RN"])
     if min(args.steps, args.batch_size, args.micro_batch or 2) < 2:
         parser.error("--steps, --batch-size and --micro-batch must be at least 2")
+    if args.data == "":
+        parser.error('--data "" names no folder')  # a shell makes that of a variable that is not set
     if args.captions_from_names and not args.data:
         parser.error("--captions-from-names needs --data")
     if args.freeze and not args.init:
@@ -942,14 +944,19 @@ def freeze(model, encoder):
 
 
 def describe(args, model, tokenizer, texts):
-    """What is going to be trained, in one line."""
+    """What is going to be trained, in one line, and how many captions are too long, if any are."""
     image_parameters = sum(p.numel() for p in model.visual.parameters())
     text_parameters = sum(p.numel() for p in model.parameters()) - image_parameters
-    longest = max(len(tokenizer.encode(text)) for text in texts) + 2  # start and end
-    return (f"{args.init or args.model} on {args.device}, seed {args.seed}: image encoder {image_parameters / 1e6:.2f}M"
+    lengths = [len(tokenizer.encode(text)) + 2 for text in texts]  # with start and end
+    context = model.config.context_length
+    cut = sum(length > context for length in lengths)
+    line = (f"{args.init or args.model} on {args.device}, seed {args.seed}: image encoder {image_parameters / 1e6:.2f}M"
             f" parameters, text encoder {text_parameters / 1e6:.2f}M, {args.freeze or 'no'} encoder frozen;"
-            f" vocabulary {len(tokenizer.vocab)}, longest caption {longest} tokens; batches of {args.batch_size};"
+            f" vocabulary {len(tokenizer.vocab)}, longest caption {max(lengths)} tokens; batches of {args.batch_size};"
             f" torch {torch.__version__}, {torch.get_num_threads()} threads")
+    if cut:
+        line += f"\n{cut} of {len(texts)} captions are longer than the context of {context} tokens and are cut"
+    return line
 
 
 class Keeper:

@@ -256,8 +256,14 @@ def best_exponent(scores):
 
 # ---- Image search: the pictures of a folder that fit a text, or another picture ------------------
 
-PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+# How the names of pictures end: of those that Pillow opens (some formats it only knows by name), and of others
+PICTURES = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN}
+PICTURES -= {".bufr", ".emf", ".eps", ".grib", ".h5", ".hdf", ".iim", ".mpeg", ".mpg", ".ps", ".wmf"}
+OTHER_PICTURES = {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".jxl", ".nef",
+                  ".orf", ".pef", ".raf", ".rw2", ".svg", ".svgz", ".wmf", ".xcf"} - PICTURES
+HIDDEN = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN"}  # what file servers, macOS and Windows put into folders
 INDEX = "clip-index.npz"  # a file in the folder that keeps the features of its pictures
+MARK = {"Software": "clip_minimal"}  # in the PNG files of our own figures, which no search is for
 
 
 def search(model, tokenizer, folder, text=None, like=None, top=9, without=None):
@@ -295,7 +301,7 @@ def index(model, folder, without=None, batch_size=64):
     signature = encode_images(model, blank).cpu().numpy()  # (1, E)
     known = read_index(folder, signature)  # (name, stamp) -> features
     # encode what is not known yet
-    new = [path for path, key in key_of.items() if key not in known]
+    new = [path for path, key in key_of.items() if key not in known and not is_own_figure(path)]
     try:
         for features, path in zip(encode_files(model, new, batch_size), new):
             known[key_of[path]] = features
@@ -304,18 +310,22 @@ def index(model, folder, without=None, batch_size=64):
             write_index(folder, signature, known, key_of.values())
     # unreadable pictures have features that are NaN; they are in the index too, so that they are
     # reported once and not again
-    readable = [path for path, key in key_of.items() if np.isfinite(known[key]).all()]
+    readable = [path for path, key in key_of.items() if key in known and np.isfinite(known[key]).all()]
     if not readable:
-        raise ValueError(f"{folder}: no pictures in this folder that can be read ({', '.join(sorted(PICTURES))})")
+        raise ValueError(f"{folder}: no pictures in this folder that can be read (whatever Pillow opens)")
     features = np.stack([known[key_of[path]] for path in readable])
     return readable, torch.from_numpy(features)  # (B, E)
 
 
 def find_pictures(folder, without=None):
     """The pictures in a folder and its subfolders -> {path: (name in the folder, size and time of change)}."""
+    files = find_files(folder)
+    problem = count_other_pictures(files)
+    if problem:
+        print(f"left out: {problem}", file=sys.stderr)
     key_of = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in PICTURES or not path.is_file():
+    for path in files:
+        if path.suffix.lower() not in PICTURES:
             continue
         if without is not None and path.name == without.name and path.resolve() == without.resolve():
             continue
@@ -324,11 +334,58 @@ def find_pictures(folder, without=None):
     return key_of
 
 
+def find_files(folder):
+    """The files in a folder and its subfolders in the order of their names, without hidden ones and thumbnails.
+
+    Folders that are links are followed, but none is entered twice, and none that holds this folder.
+    """
+    files = []
+    entered = {str(parent) for parent in Path(folder).resolve().parents}
+    waiting = [str(folder)]  # links come after all that is no link
+    while waiting:
+        for place, folders, names in os.walk(waiting.pop(0)):
+            if os.path.realpath(place) in entered:
+                folders.clear()
+                continue
+            entered.add(os.path.realpath(place))
+            folders[:] = sorted(name for name in folders if not is_hidden(name))
+            for name in folders:
+                if os.path.islink(os.path.join(place, name)):
+                    waiting.append(os.path.join(place, name))
+            for name in names:
+                path = Path(place, name)
+                if not is_hidden(name) and path.is_file():
+                    files.append(path)
+    return sorted(files)
+
+
+def is_hidden(name):
+    """Whether a file or folder of this name is no one's picture: .thumbnails, ._photo.jpg, @eaDir, __MACOSX."""
+    return name.startswith(".") or name in HIDDEN
+
+
+def count_other_pictures(files):
+    """How many pictures Pillow can't open -> "2 pictures that Pillow can't open (.heic, .svg)", or "" for none."""
+    endings = [path.suffix.lower() for path in files if path.suffix.lower() in OTHER_PICTURES]
+    if not endings:
+        return ""
+    return f"{len(endings)} pictures that Pillow can't open ({', '.join(sorted(set(endings)))})"
+
+
+def is_own_figure(path):
+    """Whether a file is a figure that `save_figure` wrote."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            return image.info.get("Software") == MARK["Software"]
+    except Exception:  # no picture
+        return False
+
+
 def read_index(folder, signature):
     """The features that INDEX keeps -> {(name, stamp): features (E,)}; nothing if another model made them."""
     try:
         with np.load(folder / INDEX) as old:
-            if not np.allclose(old["blank"], signature, atol=1e-4):  # other devices round differently
+            if not np.allclose(old["empty"], signature, atol=1e-4):  # other devices round differently
                 return {}
             keys = zip(old["names"].tolist(), old["stamps"].tolist())
             return dict(zip(keys, old["features"]))
@@ -347,7 +404,7 @@ def write_index(folder, signature, known, keys):
     try:
         # whole or not at all, also when interrupted
         write(folder / INDEX, lambda file: np.savez(
-            file, blank=signature, names=names, stamps=stamps, features=features))
+            file, empty=signature, names=names, stamps=stamps, features=features))
     except OSError as error:
         print(f"index not kept: {error}", file=sys.stderr)
 
@@ -371,18 +428,26 @@ def encode_files(model, paths, batch_size=64):
 def open_image(path):
     """A picture file -> PIL image; ValueError or FileNotFoundError, in one line, if it can't be read.
 
-    Two things differ from OpenAI's code. Transparent places become white, where that code shows the
-    colour hidden there, mostly black. And of a picture more than 100 times as long as it is wide only
-    the middle is kept: resized whole, it would fill the memory. (`preprocess` does what OpenAI's does.)
+    Four things differ from OpenAI's code. A photo is turned as its camera says in the EXIF data, where
+    that code leaves it on its side. More than 8 bits a level are scaled, where that code makes all of
+    them white or black. Transparent places become white, where that code shows the colour hidden there,
+    mostly black. And of a picture more than 100 times as long as it is wide only the middle is kept:
+    resized whole, it would fill the memory. (`preprocess` does what OpenAI's does.)
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # Pillow warns of large pictures, and refuses huge ones
             with Image.open(path) as image:
+                deep = ";16" in str(image.tile)  # two bytes a level, of which Pillow keeps one if there are colours
                 image.load()
+                turn(image)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a readable picture ({error})") from None
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = scale_levels(image)
+    elif deep and max(np.ravel(image.getextrema())) < 16:  # 12 bits in 16
+        image = image.point(lambda level: 17 * level)
     longest = 100 * min(image.size)
     if max(image.size) > longest:
         left = max(0, image.width - longest) // 2
@@ -393,6 +458,39 @@ def open_image(path):
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
     return image
+
+
+def turn(image):
+    """Turn a PIL image in place as its EXIF data say."""
+    image.getexif()  # Pillow reads it now, and would write it anew without the turn, which fails if it is damaged
+    image.info.pop("exif", None)
+    ImageOps.exif_transpose(image, in_place=True)
+
+
+def scale_levels(image):
+    """A grey PIL image with more than 8 bits a level -> one with 8 bits.
+
+    Black is 0. White is the most that 8, 10, 12, ... bits hold, as few as the levels need (cameras put
+    12 bits into 16); for fractions it is 1, or the largest. Where there are levels below 0, the lowest
+    is black and the highest white.
+    """
+    levels = np.asarray(image)  # (H, W)
+    unsigned = image.format == "TIFF" and image.tag_v2.get(339, (1,)) == (1,)
+    if unsigned and image.mode == "I":
+        levels = levels.view(np.uint32)  # which Pillow took for signed ones
+    known = np.isfinite(levels)
+    black = float(levels.min(where=known, initial=0))
+    white = float(levels.max(where=known, initial=0))
+    if black == 0 and image.mode == "F":
+        white = max(white, 1)
+    elif black == 0:
+        bits = 8
+        while white >= 2 ** bits:
+            bits += 2
+        white = 2 ** bits - 1
+    levels = np.where(known, levels, black).astype(np.float32)
+    levels = (levels - black) / (white - black) * 255
+    return Image.fromarray(levels.round().astype(np.uint8))
 
 
 def show_progress(done, total, what):
@@ -543,6 +641,8 @@ def run_search(args):
     """Print the pictures of a folder that fit best, and draw them. Unreadable ones are reported, but are no failure."""
     if args.top < 1:
         raise ValueError(f"--top {args.top}: at least one")
+    if not args.folder:
+        raise ValueError('DIR is "", the name of no folder')  # which would stand for the one it is run in
     model, tokenizer = load_model(args)
     found = search(model, tokenizer, args.folder, args.text, args.like, args.top, without=Path(args.plot))
     if args.json:
@@ -616,8 +716,11 @@ def printable_names(paths):
 
 
 def save_figure(figure, path):
-    """Write a figure and say where."""
-    figure.savefig(path, dpi=150)
+    """Write a figure and say where. A PNG file gets MARK."""
+    metadata = None
+    if str(path).lower().endswith(".png"):
+        metadata = MARK
+    figure.savefig(path, dpi=150, metadata=metadata)
     print(f"drawn into {path}", file=sys.stderr)
 
 

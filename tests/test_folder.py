@@ -105,7 +105,8 @@ def test_fields_of_json_lines(root):
 @pytest.mark.parametrize("header", ["image,caption", "Image\tcaption", " IMAGE , text"])
 def test_header_of_a_captions_file(root, header):
     """In the first line alone; and a picture's name may begin as a header does."""
-    lines = [header, "picture_00.png,a dog", header]
+    separator = "\t" if "\t" in header else ","
+    lines = [header, f"picture_00.png{separator}a dog", header]
     (root / "captions.txt").write_text("\n".join(lines))
     captions, (problem,) = read_captions(root)
     assert by_name(captions) == {"picture_00.png": ["a dog"]} and "captions.txt, line 3: no image: " in problem

@@ -101,15 +101,15 @@ def test_noise_in_every_other_mode_is_finite(mode):
     assert x.shape == (3, 8, 8) and x.isfinite().all()
 
 
-def test_an_exif_flag_turns_nothing(tmp_path):
-    """As in OpenAI's code: a photograph that its camera marked as lying on its side stays so."""
+def test_preprocess_ignores_an_exif_flag(tmp_path):
+    """As OpenAI's code does: a photograph that its camera marked as lying on its side stays so."""
     flags = Image.Exif()
     flags[0x112] = 6  # "turn me by a quarter"
     picture = noise("RGB", (50, 37))
     picture.save(tmp_path / "plain.jpg")
     picture.save(tmp_path / "turned.jpg", exif=flags)
     assert Image.open(tmp_path / "turned.jpg").getexif()[0x112] == 6
-    plain, turned = (preprocess(open_image(tmp_path / name), 32) for name in ("plain.jpg", "turned.jpg"))
+    plain, turned = (preprocess(Image.open(tmp_path / name), 32) for name in ("plain.jpg", "turned.jpg"))
     assert turned.equal(plain)
 
 

@@ -1,4 +1,4 @@
-"""Your own captioned pictures as training data: a folder in any of four layouts.
+"""Your own captioned pictures as training data: a folder in any of five layouts.
 
     python train_tiny.py --data DIR --out runs/mine          trains on the folder DIR
     python tutorial/extras/own_images.py DIR                 says first what is found in it
@@ -6,26 +6,35 @@
 
 Of these layouts the first that a folder has is read, and with --captions-from-names the last:
 
-    captions file    captions.txt, captions.csv or captions.tsv: lines image,caption, or with a tab for
-                     the comma. An image may have several lines. Names are relative to the folder,
-                     or to Images/ in it as in Flickr8k. A name with a comma in it needs the tab.
+    captions file    captions.txt, captions.csv, captions.tsv, metadata.csv or metadata.tsv: a table with a
+                     header, such as id,image,caption, or lines image,caption without one. Between
+                     the cells are commas, tabs, semicolons or vertical bars, around them quotes or
+                     none. An image may have several lines, or several columns of captions.
+                     Or Flickr's Flickr8k.token.txt and results_20130124.token.
     JSON lines       captions.jsonl or metadata.jsonl: lines {"image": "a.jpg", "caption": "a dog"}.
                      "file_name" and "text" will do for the fields, and a list for the caption.
-    side-car files   photo.txt beside photo.jpg, each line a caption.
+    JSON             captions.json: a list of such objects, or {"a.jpg": "a dog", ...}. Or COCO's
+                     captions_train2017.json, captions_train2014.json, captions_val2017.json or
+                     captions_val2014.json.
+    side-car files   photo.txt, photo.jpg.txt or photo.caption beside photo.jpg, each line a caption.
     names            no captions, but telling names: birds/red_robin_02.png is "red robin, birds".
 
-Text files must be UTF-8. What can't be used is left out, with a line that says so: an absent or
-unreadable picture or one of more than 179 million pixels, an empty caption, a name that leads out of
-the folder.
+Captions files are looked for in the folder, and in train/, Flickr8k_text/ and annotations/ in it.
+Names of images are relative to the captions file, to the folder, or to Images/, train2017/ and the
+like in it, as downloaded. Text files must be UTF-8. What can't be used is left out, with a line that
+says so: an absent or unreadable picture or one of more than 179 million pixels, an empty caption, a
+name that leads out of the folder. A captions file that does not tell its columns is an error.
 
 Letters in shape comments: n images, H height, W width, R resolution, E joint embedding.
 """
 import argparse
+import csv
 import json
 import os
 import re
 import shlex
 import sys
+import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,9 +47,23 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
 from clip_minimal import CONFIGS, MEAN, STD, normalize
-from zeroshot import PICTURES, encode_images, encode_texts, open_image, retrieval
+from zeroshot import OTHER_PICTURES, PICTURES, count_other_pictures, encode_images, encode_texts, find_files
+from zeroshot import is_own_figure, open_image, retrieval
 
-LISTINGS = ["captions.txt", "captions.csv", "captions.tsv", "captions.jsonl", "metadata.jsonl"]
+# Captions files in the order in which they are looked for, in any case of letters; where they may lie, and
+# where the pictures that they name
+LISTINGS = ["captions.txt", "captions.csv", "captions.tsv", "captions.jsonl", "captions.json",
+            "metadata.csv", "metadata.tsv", "metadata.jsonl", "Flickr8k.token.txt", "results_20130124.token",
+            "captions_train2017.json", "captions_train2014.json", "captions_val2017.json",
+            "captions_val2014.json"]
+LISTING_FOLDERS = ["", "train", "Flickr8k_text", "annotations"]
+PICTURE_FOLDERS = ["", "Images", "images", "Flicker8k_Dataset", "Flickr8k_Dataset",
+                   "Flickr8k_Dataset/Flicker8k_Dataset", "flickr30k-images", "flickr30k_images",
+                   "train2017", "train2014", "val2017", "val2014"]
+# What columns of tables and fields of JSON are called. Of several that there are, the first counts.
+IMAGE_KEYS = ["image", "file_name", "filename", "filepath", "file_path", "image_name", "image_path",
+              "image_file", "path", "file", "img"]
+CAPTION_KEYS = ["caption", "captions", "text", "comment", "description", "title", "sentence", "sentences"]
 
 # ---- Captions: one function for each layout ------------------------------------------------------
 
@@ -49,42 +72,69 @@ def read_captions(root, from_names=False):
     """A folder -> ({image path: [caption, ...]}, [what was left out and why, ...]).
 
     With from_names, the names of files and folders are the captions. FileNotFoundError where there
-    is no such folder, ValueError where the captions file is not UTF-8.
+    is no such folder, ValueError where its captions file can't be read as one.
     """
-    root = Path(root).resolve()
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder")
-    found = Found(root)
-    layout, listing = find_layout(root, from_names)
-    if layout == "captions file":
-        read_captions_file(listing, found)
-    elif layout == "JSON lines":
-        read_json_lines(listing, found)
-    elif layout == "side-car files":
-        read_sidecar_files(found)
-    else:
-        read_names(found)
+    found = find_captions(root, from_names)
     return found.captions, found.left_out
 
 
-def find_layout(root, from_names):
-    """Which layout a folder has -> (its name, the path of its captions file or None)."""
+def find_captions(root, from_names=False):
+    """A folder -> Found, which has the captions, what was left out, and the layout that was read."""
+    if str(root) == "":
+        raise FileNotFoundError('the folder is "", which names none')
+    if not os.path.isdir(root):
+        raise FileNotFoundError(f"{root}: no such folder")
+    found = Found(root)
     if from_names:
-        return "names", None
-    for name in LISTINGS:
-        listing = root / name
-        if listing.is_file() and listing.suffix == ".jsonl":
-            return "JSON lines", listing
-        if listing.is_file():
-            return "captions file", listing
-    return "side-car files", None
+        found.layout = "names"
+        read_names(found)
+        return found
+    find_listing(found)
+    if found.listing is None:
+        found.layout = "side-car files"
+        read_sidecar_files(found)
+    elif found.listing.suffix.lower() == ".jsonl":
+        found.layout = f"JSON lines {found.listing}"
+        read_json_lines(found)
+    elif found.listing.suffix.lower() == ".json":
+        found.layout = f"JSON {found.listing}"
+        read_json(found)
+    else:
+        found.layout = f"captions file {found.listing}"
+        read_table(found)
+    return found
+
+
+def find_listing(found):
+    """Look for captions files: the first is read, others are passed over, and notes are left out."""
+    for folder in LISTING_FOLDERS:
+        files = {}
+        if (found.root / folder).is_dir():
+            files = {path.name.lower(): path for path in sorted((found.root / folder).iterdir())}
+        for name in LISTINGS:
+            path = files.get(name.lower())
+            if path is None or not path.is_file():
+                continue
+            if is_note(path, found):
+                found.leave_out(path, "no captions file: few of its lines name a picture")
+            elif found.listing is None:
+                found.listing = path
+                found.folders.insert(0, path.parent)
+            else:
+                found.passed_over.append(path)
 
 
 class Found:
     """What a folder holds: the captions of each image, and what was left out. Readers add to both."""
 
     def __init__(self, root):
-        self.root = root
+        self.given = os.path.abspath(root)  # which may be a link
+        self.root = Path(root).resolve()
+        self.layout = None  # in words
+        self.listing = None  # the captions file that is read
+        self.passed_over = []  # captions files that are not
+        self.folders = [self.root / name for name in PICTURE_FOLDERS if (self.root / name).is_dir()]
+        self.composed = None  # the paths of all files, by their names with composed letters
         self.captions = {}  # image path -> [caption, ...]
         self.left_out = []  # a line for each thing that can't be used
 
@@ -101,85 +151,310 @@ class Found:
         if not name:
             self.leave_out(where, "no image: its name is not given")
             return
-        path = find_image(self.root, name)
-        if not is_inside(path, self.root):
-            self.leave_out(where, f"{path} is outside the folder")
-            return
-        if path not in self.captions:
-            try:
-                check_picture(path)
-            except (ValueError, OSError) as error:
-                self.leave_out(where, f"no image: {error}")
+        try:
+            path = self.find_image(str(name))
+            if not is_inside(path, self.root):
+                self.leave_out(where, f"{path} is outside the folder")
                 return
-            self.captions[path] = []
+            if path not in self.captions:
+                check_picture(path)
+                self.captions[path] = []
+        except (ValueError, OSError) as error:
+            self.leave_out(where, f"no image: {error}")
+            return
         caption = caption.encode("utf-8", "replace").decode()  # half of a surrogate pair becomes "?"
-        self.captions[path].append(caption.strip())
+        caption = " ".join(caption.split())  # one line
+        self.captions[path].append(caption)
+
+    def find_image(self, name):
+        """The path of the image that a captions file names, however its system writes names.
+
+        Names may have backslashes, they may be absolute, and an é may be one character in the name and
+        two on the disk, or the reverse. An image that is not found has its path in the folder.
+        """
+        if os.path.isabs(name) and is_inside(name, self.given):
+            name = os.path.relpath(name, self.given)
+        elif os.path.isabs(name) and is_inside(os.path.realpath(name), self.root):
+            name = os.path.relpath(os.path.realpath(name), self.root)
+        for spelling in (name, name.replace("\\", "/")):
+            path = self.find_exactly(spelling)
+            if path is not None:
+                return path
+        if self.composed is None:
+            self.composed = {compose(path): path for path in find_files(self.root)}
+        for folder in self.folders:
+            path = compose(os.path.abspath(folder / spelling))
+            if path in self.composed:
+                return self.composed[path]
+        return self.root / name
+
+    def find_exactly(self, name):
+        """The path of the file of that name, beside the captions file or in PICTURE_FOLDERS; or None."""
+        for folder in self.folders:
+            if os.path.isfile(folder / name):  # Path.is_file would raise an error for some names
+                return Path(os.path.abspath(folder / name))
+        return None
 
 
-def read_captions_file(listing, found):
-    """Lines of an image's name, a comma or a tab, and a caption, which may be in quotes."""
-    for number, line in enumerate(read_lines(listing), 1):
-        is_header = number == 1 and re.match(r"\s*image\s*[,\t]", line, re.IGNORECASE)
-        if is_header or not line.strip():
+def compose(text):
+    """Text or a path -> text in which an e and the accent on it are one character, é."""
+    return unicodedata.normalize("NFC", str(text))
+
+
+# ---- Tables: captions.txt, .csv, .tsv ------------------------------------------------------------
+
+
+def read_table(found):
+    """Rows of a table: a header says which columns hold the image's name and its captions."""
+    lines = read_lines(found.listing)
+    delimiter = find_delimiter(lines)
+    # (number of the line, cells) of each row
+    rows = []
+    number = 0
+    while number < len(lines):
+        cells, used = read_row(lines, number, delimiter)
+        if "".join(cells).strip():
+            rows.append((number, cells))
+        number += used
+    if not rows:
+        return
+    # without a header it is two columns
+    image, captions, width = find_columns(found, rows)
+    if width is None:
+        width = 2
+    else:
+        rows = rows[1:]
+    for number, cells in rows:
+        where = f"{found.listing}, line {number + 1}"
+        surplus = any(cells[width:])
+        one_line = "\n" not in "".join(cells)
+        if surplus and one_line and captions[-1] == width - 1:
+            # commas in a caption in the last column
+            cells = cells[:width - 1] + lines[number].split(delimiter, width - 1)[width - 1:]
+        elif surplus:
+            found.leave_out(where, f"{len(cells)} columns, and the header has {width}")
             continue
-        separator = ","
-        if "\t" in line:
-            separator = "\t"
-        name, _, caption = line.partition(separator)
+        cells = [cell.strip() for cell in cells] + [""] * width
         # Flickr8k numbers the captions of an image: 1000268201_693b08cb0e.jpg#0
-        name = re.sub(r"#\d+$", "", name.strip())
-        # "a ""red"" dog" -> a "red" dog
-        caption = caption.strip()
-        if re.fullmatch('".*"', caption):
-            caption = caption[1:-1].replace('""', '"')
-        found.add(f"{listing}, line {number}", name, caption)
+        name = re.sub(r"#\d+$", "", cells[image])
+        texts = [cells[column] for column in captions if cells[column]]
+        for caption in texts or [""]:
+            found.add(where, name, caption)
 
 
-def read_json_lines(listing, found):
+def find_delimiter(lines):
+    """What is between the cells of a table by its first line: a tab, comma, semicolon or vertical bar."""
+    first = next((line for line in lines if line.strip()), "")
+    splits = {delimiter: split_line(first, delimiter) for delimiter in "\t,;|" if delimiter in first}
+    for delimiter, cells in splits.items():
+        if names_picture(cells[0]):
+            return delimiter
+    for delimiter, cells in splits.items():
+        if any(tidy_key(cell) in IMAGE_KEYS + CAPTION_KEYS for cell in cells):
+            return delimiter
+    return max("\t,;|", key=first.count)
+
+
+def split_line(line, delimiter):
+    """'"a.jpg", a dog' -> ["a.jpg", "a dog"], without a thought about commas in quotes."""
+    return [cell.strip(' "') for cell in line.split(delimiter)]
+
+
+def read_row(lines, number, delimiter):
+    """The row that begins in a line, lines[number] -> (its cells, how many lines it takes).
+
+    Cells may be in quotes as spreadsheets write them, with line ends and "" for " in them. What is not
+    so is no quoting: a quotation mark that is not closed, or is closed before the cell ends. Tables
+    with tabs mostly go without, so that "Hello" keeps its marks there, unless the first cell has some.
+    """
+    line = lines[number]
+    as_it_is = line.split(delimiter)
+    if '"' not in line:
+        return as_it_is, 1
+    rest = (lines[i] + "\n" for i in range(number, len(lines)))
+    reader = csv.reader(rest, delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        cells = next(reader)
+    except csv.Error:
+        return as_it_is, 1
+    used = reader.line_num
+    # another row within the quotes: they are no pair
+    if any(names_picture(split_line(later, delimiter)[0]) for later in lines[number + 1:number + used]):
+        return as_it_is, 1
+    if delimiter == "\t" and used == 1 and not line.startswith('"') and '""' not in line:
+        return as_it_is, 1
+    return cells, used
+
+
+def find_columns(found, rows):
+    """Where a table has names and captions -> (column, [column, ...], number of columns).
+
+    The number is None where there is no header.
+    """
+    number, first = rows[0]
+    where = f"{found.listing}, line {number + 1}"
+    if any(is_image(cell, found) for cell in first):
+        widths = {len(cells) for _, cells in rows}
+        if widths == {len(first)} and len(first) > 2 and len(rows) > 1:
+            raise ValueError(f"{where}: {len(first)} columns without a header that says what they hold;"
+                             " expected one such as image,caption,number")
+        return 0, [1], None
+    names, captions = known_columns(where, first)
+    return names[0], captions, len(first)
+
+
+def known_columns(where, keys):
+    """Which columns or fields hold names, and which captions -> [position], [position, ...].
+
+    ValueError where that can't be told.
+    """
+    names = positions(keys, IMAGE_KEYS)
+    captions = positions(keys, CAPTION_KEYS)
+    if len(names) != 1 or not captions:
+        raise ValueError(f"{where}: it has {', '.join(keys)[:200]}; expected one of {', '.join(IMAGE_KEYS)}"
+                         f" for the picture's name, and one of {', '.join(CAPTION_KEYS)} for the caption")
+    return names, captions
+
+
+def positions(keys, known):
+    """Where the first known key is: ["id", "caption_1", "caption_2"], CAPTION_KEYS -> [1, 2]."""
+    keys = [tidy_key(key) for key in keys]
+    for name in known:
+        if name in keys:
+            return [i for i, key in enumerate(keys) if key == name]
+    return []
+
+
+def tidy_key(key):
+    """"File Name" -> "file_name", "caption_2" -> "caption"."""
+    key = re.sub(r"[\s-]+", "_", key.strip().lower())
+    return re.sub(r"_?\d+$", "", key)
+
+
+def names_picture(cell):
+    """Whether a cell of a table ends as names of pictures do, perhaps with Flickr8k's number."""
+    name = re.sub(r"#\d+$", "", cell.strip())
+    return os.path.splitext(name)[1].lower() in PICTURES | OTHER_PICTURES
+
+
+def is_image(cell, found):
+    """Whether a cell of a table is the name of an image, by its ending, or because there is such a file."""
+    return names_picture(cell) or found.find_exactly(cell.strip()) is not None
+
+
+def is_note(listing, found):
+    """Whether a text file with the name of a captions file is none: most of its lines name no picture."""
+    if listing.suffix.lower() != ".txt":
+        return False
+    lines = [line for line in read_lines(listing) if line.strip()]
+    delimiter = find_delimiter(lines)
+    rows = [split_line(line, delimiter) for line in lines]
+    if rows and positions(rows[0], IMAGE_KEYS) and positions(rows[0], CAPTION_KEYS):
+        return False  # a header
+    naming = [row for row in rows if any(is_image(cell, found) for cell in row)]
+    return len(naming) <= len(rows) / 2
+
+
+# ---- JSON: captions.json, metadata.jsonl ---------------------------------------------------------
+
+
+def read_json_lines(found):
     """Lines of {"image" or "file_name": a name, "caption" or "text": a caption or a list of them}."""
-    for number, line in enumerate(read_lines(listing), 1):
+    rows = []
+    for number, line in enumerate(read_lines(found.listing), 1):
         if not line.strip():
             continue
-        where = f"{listing}, line {number}"
+        where = f"{found.listing}, line {number}"
         try:
-            name, captions = parse_json_line(line)
+            rows.append((where, json.loads(line)))
         except (ValueError, RecursionError) as error:
+            found.leave_out(where, error)
+    read_objects(rows, found)
+
+
+def read_json(found):
+    """A list of such objects, an object {name: caption or list of captions}, or COCO's captions."""
+    try:
+        data = json.loads("\n".join(read_lines(found.listing)))
+        if isinstance(data, dict) and "images" in data and "annotations" in data:
+            data = join_coco(data)
+        elif isinstance(data, dict) and any(names_picture(name) for name in data):
+            data = [{"image": name, "caption": captions} for name, captions in data.items()]
+        elif isinstance(data, dict):
+            data = [data]  # whose keys are looked at next
+        if not isinstance(data, list):
+            raise ValueError(f"it is {type(data).__name__!r} and no list")
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        expected = '{"image": ..., "caption": ...}'
+        raise ValueError(f"{found.listing}: not a list of {expected} ({error})") from None
+    rows = [(f"{found.listing}, entry {number}", row) for number, row in enumerate(data, 1)]
+    read_objects(rows, found)
+
+
+def join_coco(data):
+    """COCO's {"images": [...], "annotations": [...]} -> [{"image": a name, "caption": a caption}, ...]."""
+    names = {image["id"]: image["file_name"] for image in data["images"]}
+    rows = []
+    for annotation in data["annotations"]:
+        name = names.get(annotation["image_id"])
+        rows.append({"image": name, "caption": annotation["caption"]})
+    return rows
+
+
+def read_objects(rows, found):
+    """Note the captions in pairs of where an object stands and the object."""
+    # is any name of the fields known?
+    fields = {key: None for _, row in rows if isinstance(row, dict) for key in row}
+    if fields:
+        known_columns(found.listing, list(fields))
+    for where, row in rows:
+        try:
+            name, captions = parse_object(row)
+        except ValueError as error:
             found.leave_out(where, error)
             continue
         for caption in captions:
             found.add(where, name, caption)
 
 
-def parse_json_line(line):
+def parse_object(row):
     """{"image": "a.jpg", "caption": "a dog"} -> ("a.jpg", ["a dog"]).
 
-    What is absent is "". ValueError for what is no such line.
+    What is absent is "". ValueError for what is no such object.
     """
-    row = json.loads(line)
     if not isinstance(row, dict):
         raise ValueError(f'not {{"image": ..., "caption": ...}} but {type(row).__name__!r}')
-    # either name of either field
-    name = row.get("image", row.get("file_name"))
-    if name is None:
-        name = ""
-    captions = row.get("caption", row.get("text", ""))
-    # one caption or several
-    if captions == []:
-        captions = ""  # so that it is reported
-    if isinstance(captions, str):
-        captions = [captions]
-    if not isinstance(captions, list):
-        raise ValueError(f"a caption must be text or a list of texts, not {type(captions).__name__!r}")
+    values = list(row.values())
+    name = ""
+    for position in positions(row, IMAGE_KEYS)[:1]:
+        name = values[position]
+    # one caption or several, in one field or several
+    captions = []
+    for position in positions(row, CAPTION_KEYS):
+        texts = values[position]
+        if isinstance(texts, str):
+            texts = [texts]
+        if not isinstance(texts, list):
+            raise ValueError(f"a caption must be text or a list of texts, not {type(texts).__name__!r}")
+        captions += texts
     for caption in captions:
         if not isinstance(caption, str):
             raise ValueError(f"each caption must be text, not {type(caption).__name__!r}")
-    return str(name), captions
+    if name is None:
+        name = ""
+    return str(name), captions or [""]  # so that it is reported
+
+
+# ---- Side-car files and names --------------------------------------------------------------------
 
 
 def read_sidecar_files(found):
-    """Beside photo.jpg there is photo.txt, each line a caption."""
-    for path in find_pictures(found.root):
-        sidecar = path.with_suffix(".txt")
+    """Beside photo.jpg there is photo.txt, photo.jpg.txt or photo.caption, each line a caption."""
+    for path in find_pictures(found):
+        places = [path.with_suffix(".txt"), Path(f"{path}.txt"), path.with_suffix(".caption")]
+        sidecar, *others = [place for place in places if place.is_file()] or places[:1]
+        for other in others:
+            found.leave_out(other, f"{sidecar.name} is read instead")
         try:
             captions = read_lines(sidecar)
         except (ValueError, OSError) as error:
@@ -191,7 +466,7 @@ def read_sidecar_files(found):
 
 def read_names(found):
     """Names of files and folders are the captions."""
-    for path in find_pictures(found.root):
+    for path in find_pictures(found):
         found.add(path, path, name_to_caption(path.relative_to(found.root)))
 
 
@@ -199,10 +474,22 @@ def name_to_caption(path):
     """birds/red_robin_02.png -> "red robin, birds": the words of each name, the file's first."""
     phrases = []
     for name in reversed(path.with_suffix("").parts):
-        words = re.findall(r"[^\W\d_]+", name)  # runs of letters
+        words = find_words(name)
         if words:
             phrases.append(" ".join(words))
     return ", ".join(phrases)
+
+
+def find_words(name):
+    """The runs of letters in a name, with their marks: accents, vowels of Hindi or Arabic, joiners."""
+    text = ""
+    for character in compose(name):
+        kind = unicodedata.category(character)[0]
+        if kind in "LM" or character in "\u200c\u200d":
+            text += character
+        else:
+            text += " "
+    return [word for word in text.split() if any(character.isalpha() for character in word)]
 
 
 # ---- Files ---------------------------------------------------------------------------------------
@@ -218,17 +505,13 @@ def read_lines(path):
     return text.removesuffix("\n").split("\n")
 
 
-def find_pictures(root):
-    """The paths of all picture files in a folder and in the folders in it, in the order of their names."""
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
-
-
-def find_image(root, name):
-    """The path of the image that a captions file names, which may lie in Images/ as Flickr8k's do."""
-    for path in (root / name, root / "Images" / name):
-        if os.path.isfile(path):  # Path.is_file would raise an error for some names
-            return path
-    return root / name
+def find_pictures(found):
+    """The paths of all picture files in the folder, in the order of their names. The others are counted."""
+    files = find_files(found.root)
+    problem = count_other_pictures(files)
+    if problem:
+        found.left_out.append(problem)
+    return [path for path in files if path.suffix.lower() in PICTURES]
 
 
 def is_inside(path, root):
@@ -243,6 +526,8 @@ def check_picture(path):
             warnings.simplefilter("ignore")  # that a picture is large; one that is huge is an error
             with Image.open(path):
                 pass
+        if is_own_figure(path):
+            raise ValueError("it is a figure of zeroshot.py")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
@@ -276,9 +561,11 @@ class Folder:
         self.unreadable = set()  # indices of images
         self.left_out = []  # what can't be used, a line each
         self.pool = ThreadPoolExecutor()  # Pillow lets other threads run while it decodes and resizes
-        captions, problems = read_captions(root, from_names)
-        self.paths = list(captions)
-        self.captions = list(captions.values())
+        found = find_captions(root, from_names)
+        self.layout = found.layout
+        self.passed_over = found.passed_over
+        self.paths = list(found.captions)
+        self.captions = list(found.captions.values())
         # hold out a tenth, and of it what can be decoded
         order = np.random.default_rng(seed).permutation(len(self.paths))
         held_out = min(500, len(order) // 10)
@@ -286,9 +573,9 @@ class Folder:
         self.pictures(order[:held_out])
         self.test = [i for i in order[:held_out] if i not in self.unreadable]
         if len(self.test) < 2:
-            raise ValueError(self.too_few(held_out, problems))
+            raise ValueError(self.too_few(held_out, found.left_out))
         # say what there is
-        for problem in problems:
+        for problem in found.left_out:
             self.leave_out(problem)
         if not quiet:
             print(self.summary())
@@ -303,8 +590,12 @@ class Folder:
                 f" left out: {left_out or 'nothing'}")
 
     def summary(self):
-        """How much there is, in a line."""
-        return (f"{len(self.train)} images to train on with {len(self.texts())} captions,"
+        """How much there is, in a line; before it another one if captions files are passed over."""
+        line = ""
+        if self.passed_over:
+            names = ", ".join(path.name for path in self.passed_over)
+            line = f"captions are those of {self.layout}, not of {names}\n"
+        return (f"{line}{len(self.train)} images to train on with {len(self.texts())} captions,"
                 f" {len(self.test)} held out, {len(self.left_out)} left out")
 
     def leave_out(self, problem):
@@ -431,11 +722,8 @@ def describe(root, from_names):
     """Print what `train_tiny.py --data` will find in a folder."""
     data = Folder(root, CONFIGS["tiny-RN"].image_resolution, from_names=from_names, quiet=True)
     # which layout, and how much of everything
-    layout, listing = find_layout(Path(root), from_names)
-    if listing is not None:
-        layout += f" {listing}"
     count = sum(len(choices) for choices in data.captions)
-    print(f"layout: {layout}")
+    print(f"layout: {data.layout}")
     print(f"found: {len(data.paths)} images with {count} captions")
     print(data.summary())
     # a few pairs, to see that captions belong to their images
