@@ -650,7 +650,8 @@ def parse(argv):
     args = parser.parse_args(argv)
     if args.lr is None:
         args.lr = 1e-5 if args.init else 4e-3
-    if min(args.steps, args.batch_size, args.micro_batch or 2) < 2:
+    micro_batch = 2 if args.micro_batch is None else args.micro_batch
+    if min(args.steps, args.batch_size, micro_batch) < 2:
         parser.error("--steps, --batch-size and --micro-batch must be at least 2")
     if args.captions_from_names and not args.data:
         parser.error("--captions-from-names needs --data")

@@ -48,7 +48,7 @@ def encode_texts(model, tokenizer, texts, truncate=False, batch_size=256, progre
     A text that is longer than the model's context is a ValueError, or is cut with truncate=True.
     With progress=True a line on standard error tells how far the work has come.
     """
-    features = []
+    features = [torch.zeros(0, model.config.embed_dim, device=model.logit_scale.device)]  # for M = 0
     for start in range(0, len(texts), batch_size):
         batch = texts[start:start + batch_size]
         tokens = tokenizer(batch, model.config.context_length, truncate, pad=False)
@@ -360,9 +360,10 @@ def encode_files(model, paths, batch_size=64):
                 pixels[i] = preprocess(open_image(path), R)
             except (ValueError, OSError) as error:
                 print(f"left out: {error}", file=sys.stderr)
-        yield from encode_images(model, pixels).cpu().numpy()
-        if len(paths) > batch_size:
+        features = encode_images(model, pixels).cpu().numpy()  # (B, E)
+        if len(paths) > batch_size:  # said before they are handed out: who asks for no more of them sees the last line
             show_progress(start + len(batch), len(paths), "pictures encoded")
+        yield from features
 
 
 def open_image(path):

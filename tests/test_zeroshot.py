@@ -116,6 +116,12 @@ def test_long_text_is_refused_or_cut(model):
     assert torch.isfinite(zeroshot.encode_texts(model, tokens(), ["a cat " * 30], truncate=True)).all()
 
 
+def test_no_texts_have_no_features(model):
+    """As the tokenizer gives no rows for them."""
+    features = zeroshot.encode_texts(model, tokens(), [])
+    assert features.shape == (0, 16) and features.dtype == torch.float32
+
+
 def test_accuracy_by_hand():
     scores = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
     assert zeroshot.accuracy(scores, torch.tensor([1, 0, 0, 0])) == 0.75
@@ -490,6 +496,25 @@ def test_one_line_says_why_a_search_fails(checkpoint, tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     assert zeroshot.main(["search", *argv, "--model", checkpoint]) == 2
     assert message in capsys.readouterr().err.removesuffix("\n").splitlines()[-1]
+
+
+def test_the_progress_of_a_search_is_told_to_its_end(checkpoint, folder, tmp_path, capsys):
+    """Of 65 pictures, one more than a batch has, the last line says that there are no more, and ends."""
+    for i in range(9, 65):
+        Image.new("RGB", (40, 40), (3 * i, 0, 100)).save(folder / f"{i}.png")
+    sheet = str(tmp_path / "sheet.png")
+    assert zeroshot.main(["search", str(folder), "a cat", "--model", checkpoint, "--plot", sheet]) == 0
+    progress = "64 of 65 pictures encoded\r65 of 65 pictures encoded\n"
+    assert capsys.readouterr().err == f"{progress}drawn into {sheet}\n"
+
+
+def test_each_batch_is_reported_before_its_features_are_handed_out(model, folder, capsys):
+    """So whoever takes as many as there are pictures, and asks for no more, has seen the last line."""
+    paths = sorted(folder.rglob("*.png"))
+    features = zeroshot.encode_files(model, paths, batch_size=8)
+    for _ in paths:
+        next(features)
+    assert capsys.readouterr().err.endswith("\r9 of 9 pictures encoded\n")
 
 
 def test_interrupted_command_says_so(checkpoint, folder, monkeypatch, capsys):
