@@ -291,8 +291,11 @@ def index(model, folder, without=None, batch_size=64):
     R = model.config.image_resolution
     signature = encode_images(model, torch.zeros(1, 3, R, R)).cpu().numpy()  # (1, E)
     known = read_index(folder, signature)  # (name, stamp) -> features
-    # encode what is not known yet
-    new = [path for path, key in key_of.items() if key not in known]
+    # encode what is not known yet, but for the contact sheets of earlier searches and other figures
+    unknown = [path for path, key in key_of.items() if key not in known]
+    for path in filter(made_here, unknown):
+        del key_of[path]
+    new = [path for path in unknown if path in key_of]
     try:
         for features, path in zip(encode_files(model, new, batch_size), new):
             known[key_of[path]] = features
@@ -393,6 +396,21 @@ def open_image(path):
     return image
 
 
+MARK = "CLIP from scratch"  # the key of a text in each PNG file that this project draws
+
+
+def made_here(path):
+    """Whether a picture file is a figure that this project drew: a PNG that has the text."""
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            with Image.open(path) as image:
+                return MARK in image.info
+    except Exception:  # it can't be read, whatever Pillow says
+        return False
+
+
 def show_progress(done, total, what):
     """A line on standard error that the next one writes over: "2,048 of 5,000 texts encoded"."""
     end = "\n" if done == total else "\r"
@@ -441,6 +459,31 @@ def draw_sheet(pictures, captions, columns=8):
     return figure
 
 
+def figure_path(name, force=False):
+    """The file that a figure is to be written into: the name, with .png where it has no ending.
+
+    FileExistsError if there is such a file and it is no figure of this project, unless force is given;
+    ValueError for the name of a folder.
+    """
+    path = Path(name)
+    if not path.name or path.is_dir():
+        raise ValueError(f"{name!r} is not the name of a file to draw into, such as plot.png")
+    if not path.suffix:
+        path = path.with_suffix(".png")
+    if path.exists() and not force and not made_here(path):
+        raise FileExistsError(f"{path}: exists and is no figure of this project; name another file,"
+                              " or write over it with --force")
+    return path
+
+
+def save_figure(figure, path, **options):
+    """Write a figure, with savefig's options. A PNG gets the text by which `made_here` knows it again."""
+    layout = path.suffix[1:].lower()
+    if layout == "png":
+        options["metadata"] = {MARK: "a figure drawn by this project"}
+    write(path, lambda file: figure.savefig(file, format=layout, **options))
+
+
 # ---- Command line --------------------------------------------------------------------------------
 
 
@@ -475,6 +518,8 @@ def new_parser(name):
                         help="the same numbers in less time, after a slower start (tutorial/extras/fast.py)")
     parser.add_argument("--device", default="cpu", help="where to compute (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument("--force", action="store_true",
+                        help="with --plot: write over a file that is no figure of this project")
     return parser
 
 
@@ -506,6 +551,9 @@ def parse_search(argv):
 
 def run_labels(args):
     """Print the probabilities of the labels for each picture. Returns 2 if a picture could not be read."""
+    plot = None
+    if args.plot is not None:
+        plot = figure_path(args.plot, args.force)
     labels = list(dict.fromkeys(args.labels))  # without repetitions
     if args.templates in TEMPLATES:
         templates = TEMPLATES[args.templates]
@@ -531,9 +579,10 @@ def run_labels(args):
             print(path)
             for i in row.argsort(descending=True):
                 print(f"  {row[i]:6.1%}  {labels[i]}")
-    if args.plot and answered:
+    if plot is not None and answered:
         figure = draw_probabilities(thumbnails(answered), printable_names(answered), labels, probabilities)
-        save_figure(figure, args.plot)
+        save_figure(figure, plot, dpi=150)
+        print(f"drawn into {plot}", file=sys.stderr)
     return 0 if len(answered) == len(paths) else 2
 
 
@@ -541,8 +590,9 @@ def run_search(args):
     """Print the pictures of a folder that fit best, and draw them. Unreadable ones are reported, but are no failure."""
     if args.top < 1:
         raise ValueError(f"--top {args.top}: at least one")
+    plot = figure_path(args.plot, args.force)
     model, tokenizer = load_model(args)
-    found = search(model, tokenizer, args.folder, args.text, args.like, args.top, without=Path(args.plot))
+    found = search(model, tokenizer, args.folder, args.text, args.like, args.top, without=plot)
     if args.json:
         print(json.dumps([{"image": str(path), "cosine": cosine} for path, cosine in found], indent=1))
     else:
@@ -550,7 +600,8 @@ def run_search(args):
             print(f"{cosine:6.3f}  {path}")
     paths = [path for path, _ in found]
     captions = [f"{cosine:.3f}  {name}" for (_, cosine), name in zip(found, printable_names(paths))]
-    save_figure(draw_sheet(thumbnails(paths), captions, columns=min(5, len(found))), args.plot)
+    save_figure(draw_sheet(thumbnails(paths), captions, columns=min(5, len(found))), plot, dpi=150)
+    print(f"drawn into {plot}", file=sys.stderr)
     return 0
 
 
@@ -611,12 +662,6 @@ def thumbnails(paths):
 def printable_names(paths):
     """The last part of each path, with ? for what is not UTF-8."""
     return [os.path.basename(path).encode("utf-8", "replace").decode() for path in paths]
-
-
-def save_figure(figure, path):
-    """Write a figure and say where."""
-    figure.savefig(path, dpi=150)
-    print(f"drawn into {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

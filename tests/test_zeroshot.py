@@ -460,6 +460,19 @@ def test_the_contact_sheet_is_not_searched(checkpoint, folder, monkeypatch, caps
         assert len(capsys.readouterr().out.splitlines()) == 9
 
 
+def test_figures_of_this_project_are_not_searched(model, folder):
+    """Whatever they are called and where they lie; a picture of the user's may have their names."""
+    figure = zeroshot.draw_sheet([np.zeros((2, 2, 3))], ["a cat"])
+    for name in ("search.png", "more/old.PNG"):
+        zeroshot.save_figure(figure, folder / name)
+    figure.savefig(folder / "zeroshot.png")
+    paths, features = zeroshot.index(model, folder)
+    assert sorted(path.name for path in paths) == [*[f"{i}.png" for i in range(9)], "zeroshot.png"]
+    assert torch.allclose(features, features_of(model, paths), atol=1e-5)
+    zeroshot.save_figure(figure, folder / "3.png")  # which is in the index
+    assert len(zeroshot.index(model, folder)[0]) == 9
+
+
 def test_what_cannot_be_read_is_left_out_and_said_once(model, folder, capsys):
     (folder / "4.png").write_text("no picture")
     (folder / "dangling.png").symlink_to(folder / "gone.png")
@@ -521,6 +534,68 @@ def test_interrupted_command_says_so(checkpoint, folder, monkeypatch, capsys):
     monkeypatch.setattr(zeroshot, "index", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert zeroshot.main(["search", str(folder), "a cat", "--model", checkpoint]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+# ---- Nothing of the user's is overwritten ----------------------------------------------------------------------------
+
+TAKEN = "exists and is no figure of this project; name another file, or write over it with --force"
+
+
+def user_file(path):
+    """A picture of the user's -> its bytes."""
+    Image.new("RGB", (40, 40), "teal").save(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("command", ["labels", "search"])
+@pytest.mark.parametrize("name", ["bars.png", "bars", "bars.pdf", "photo.png"])
+def test_a_plot_overwrites_only_what_this_project_drew(checkpoint, folder, monkeypatch, capsys, command, name):
+    """In one line, before the model is read; the name may be that of a picture among the inputs."""
+    monkeypatch.chdir(folder)
+    user_file(folder / "photo.png")
+    argv = ["photo.png", "--labels", "cat", "--plot", name]
+    if command == "search":
+        argv = ["search", ".", "a cat", "--plot", name]
+    written = folder / (name if "." in name else "bars.png")
+    before = b"%PDF"
+    if written.suffix == ".png":
+        before = user_file(written)
+    written.write_bytes(before)
+    assert zeroshot.main([*argv, "--model", "gone.pt"]) == 2
+    assert capsys.readouterr().err == f"zeroshot.py: {written.name}: {TAKEN}\n"
+    assert written.read_bytes() == before
+    # told to, it writes over it; and what it drew itself is no one else's
+    assert zeroshot.main([*argv, "--model", checkpoint, "--force"]) == 0
+    assert capsys.readouterr().err == f"drawn into {written.name}\n"
+    assert written.read_bytes() != before
+    again = 2 if written.suffix == ".pdf" else 0  # which has no mark
+    assert zeroshot.main([*argv, "--model", checkpoint]) == again
+
+
+def test_a_plot_without_an_ending_is_a_png_and_the_name_is_said(checkpoint, picture, tmp_path, capsys):
+    argv = [picture, "--labels", "cat", "--model", checkpoint, "--plot", str(tmp_path / "bars")]
+    assert zeroshot.main(argv) == 0
+    assert capsys.readouterr().err == f"drawn into {tmp_path / 'bars.png'}\n"
+    assert Image.open(tmp_path / "bars.png").info["CLIP from scratch"] == "a figure drawn by this project"
+    assert not (tmp_path / "bars").exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "folder"])
+def test_a_plot_needs_the_name_of_a_file(checkpoint, picture, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for argv in ([picture, "--labels", "cat"], ["search", ".", "a cat"]):
+        assert zeroshot.main([*argv, "--model", checkpoint, "--plot", name]) == 2
+        message = f"zeroshot.py: {name!r} is not the name of a file to draw into, such as plot.png\n"
+        assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"no picture"])
+def test_what_cannot_be_read_is_no_figure_of_this_project(tmp_path, content):
+    (tmp_path / "x.png").write_bytes(content)
+    assert not zeroshot.made_here(tmp_path / "x.png")
+    with pytest.raises(FileExistsError, match="is no figure"):
+        zeroshot.figure_path(tmp_path / "x.png")
 
 
 # ---- Pictures for people ---------------------------------------------------------------------------------------------
