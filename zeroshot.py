@@ -20,6 +20,9 @@ import textwrap
 import warnings
 from pathlib import Path
 
+if __name__ == "__main__":
+    os.environ.pop("MPLBACKEND", None)  # this program draws into files: what it names is not needed and may be absent
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -491,8 +494,7 @@ def main(argv=None):
     """The command line. Exit status 2, and one line on standard error, if something is wrong with the input."""
     if argv is None:
         argv = sys.argv[1:]
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # so that file names that are not UTF-8 can be printed
+    print_anything()
     try:
         if argv[:1] == ["search"]:
             return run_search(parse_search(argv[1:]))
@@ -503,6 +505,12 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("\nzeroshot.py: interrupted; what was indexed or downloaded is kept", file=sys.stderr)
         return 130
+
+
+def print_anything():
+    """Let names be printed whatever the console can show: what it can't becomes "?"."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def new_parser(name):
