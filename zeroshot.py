@@ -562,7 +562,8 @@ def run_labels(args):
     plot = None
     if args.plot is not None:
         plot = figure_path(args.plot, args.force)
-    labels = list(dict.fromkeys(args.labels))  # without repetitions
+    labels = [as_text(label) for label in args.labels]
+    labels = list(dict.fromkeys(labels))  # without repetitions
     if args.templates in TEMPLATES:
         templates = TEMPLATES[args.templates]
     else:
@@ -599,8 +600,11 @@ def run_search(args):
     if args.top < 1:
         raise ValueError(f"--top {args.top}: at least one")
     plot = figure_path(args.plot, args.force)
+    text = None
+    if args.text is not None:
+        text = as_text(args.text)
     model, tokenizer = load_model(args)
-    found = search(model, tokenizer, args.folder, args.text, args.like, args.top, without=plot)
+    found = search(model, tokenizer, args.folder, text, args.like, args.top, without=plot)
     if args.json:
         print(json.dumps([{"image": str(path), "cosine": cosine} for path, cosine in found], indent=1))
     else:
@@ -640,6 +644,14 @@ def check_device(name):
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {name!r}: {str(error).splitlines()[0]}") from None
+
+
+def as_text(argument):
+    """A label or query from the command line; a byte in it that is not UTF-8 becomes "?", which is said."""
+    text = argument.encode("utf-8", "replace").decode()
+    if text != argument:
+        print(f"{ascii(argument)} is not UTF-8; it is read as {text!r}", file=sys.stderr)
+    return text
 
 
 def read_templates(path):

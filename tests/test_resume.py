@@ -634,6 +634,17 @@ def test_the_whole_command_may_be_repeated_with_resume(out, broken):
     assert_same(out, broken / "whole")
 
 
+def test_a_place_that_the_console_cannot_show_is_printed_all_the_same(tmp_path, monkeypatch):
+    """To the last line, which says where the results are."""
+    hurry(monkeypatch.setattr)
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, "cp1252"))
+    assert main([*SHORT, "--out", str(tmp_path / "Łódź")]) == 0
+    sys.stdout.flush()
+    last = printed.getvalue().decode("cp1252").splitlines()[-1]
+    assert last.endswith(f"python train_tiny.py --demo --out {tmp_path / '?ód?'}")
+
+
 def test_a_run_goes_on_where_its_folder_has_moved(tmp_path, capsys, monkeypatch):
     """Its new place is remembered; the batch size, which was more than there are pictures, may be repeated."""
     hurry(monkeypatch.setattr)

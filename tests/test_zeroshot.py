@@ -2,6 +2,8 @@
 import json
 import math
 import os
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -218,6 +220,36 @@ def test_names_that_are_no_utf8_are_shown_all_the_same(checkpoint, tmp_path, cap
     sheet = str(tmp_path / "sheet.png")
     assert zeroshot.main([path, "--labels", "cat", "--model", checkpoint, "--plot", sheet]) == 0
     assert zeroshot.main(["search", str(tmp_path), "a cat", "--model", checkpoint, "--plot", sheet]) == 0
+
+
+def test_a_label_that_is_no_utf8_is_read_with_a_question_mark(checkpoint, picture, folder, tmp_path, capsys):
+    """As the tokenizer reads it; a line says so, and the plot is drawn."""
+    label = os.fsdecode(b"caf\xe9")
+    sheet = str(tmp_path / "sheet.png")
+    said = "'caf\\udce9' is not UTF-8; it is read as 'caf?'\n"
+    end = f"drawn into {sheet}\n"
+    assert zeroshot.main([picture, "--labels", label, "--model", checkpoint, "--plot", sheet]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1] == "  100.0%  caf?" and err == said + end
+    assert zeroshot.main(["search", str(folder), label, "--model", checkpoint, "--plot", sheet]) == 0
+    assert capsys.readouterr().err == said + end
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932"])
+def test_neither_console_nor_backend_matters(checkpoint, tmp_path, encoding):
+    """The command as a process of its own: names beyond the console's letters, and MPLBACKEND naming nothing."""
+    folder = tmp_path / "Łódź ễ"
+    folder.mkdir()
+    Image.new("RGB", (40, 40)).save(folder / "日本.png")
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "MPLBACKEND": "nonsense"}
+    command = [sys.executable, zeroshot.__file__, str(folder / "日本.png"), "--labels", "ễ", "--model", checkpoint]
+    result = subprocess.run([*command, "--plot", str(folder / "bars.png")], capture_output=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[1].startswith(b"  100.0%  ") and (folder / "bars.png").exists()
+    # a training says at its end where its results are; here at its beginning, that there is no state
+    command = [sys.executable, train_tiny.__file__, "--resume", "--out", str(folder)]
+    result = subprocess.run(command, capture_output=True, env=environment)
+    assert result.returncode == 2 and result.stderr.endswith(b"no interrupted run to go on with" + os.linesep.encode())
 
 
 def test_gelu_may_be_told(checkpoint, picture, capsys):

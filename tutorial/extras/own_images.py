@@ -34,6 +34,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+if __name__ == "__main__":
+    os.environ.pop("MPLBACKEND", None)  # which matplotlib would look at, and which may name what is absent
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
