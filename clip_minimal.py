@@ -462,15 +462,17 @@ UNBYTES = {character: byte for byte, character in BYTES.items()}
 # numbers are the characters below U+20000 that are numeric without being letters: 7, ½, Ⅷ.
 NUMBERS = "".join(c for c in map(chr, range(0x20000)) if c.isnumeric() and not c.isalpha())
 WORD = re.compile(
-    r"<\|startoftext\|>|<\|endoftext\|>"  # the special tokens
-    r"|'s|'t|'re|'ve|'m|'ll|'d"  # English contractions
+    # the special tokens and English contractions; (?i: as OpenAI's pattern ignores case, which after
+    # lower-casing matters for one letter, the long s: "'ſ" is a contraction, too
+    r"(?i:<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d)"
     # a shortcut for words of plain letters, four times as quick as the rule for all letters below it;
     # ++ gives no letter back, so that "cafés" fails here as a whole and goes to that rule
     r"|[a-z]++(?!\w)"
     rf"|[^\W{NUMBERS}_]+"  # letters: what is in \w, without numbers and "_"
     rf"|[{NUMBERS}]"  # one number
-    # other signs; "_" is in Python's \w, and \x1c to \x1f are in its \s, so that they have to be named
-    r"|(?:[^\w\s]|[_\x1c-\x1f])+"
+    # other signs; "_" is in Python's \w, and \x1c to \x1f are in its \s, so that they have to be named.
+    # The Greek mark U+0345 is in no word: ignoring case it is an iota, so that no part of OpenAI's pattern fits
+    r"|(?:[^\w\s\u0345]|[_\x1c-\x1f])+"
 )
 
 

@@ -26,6 +26,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
+if __name__ == "__main__":
+    os.environ.pop("MPLBACKEND", None)  # this program draws into files: what it names is not needed and may be absent
+
 import matplotlib
 import numpy as np
 import torch
@@ -740,10 +743,14 @@ def parse(argv):
     add = parser.add_argument
     add("--show", action="store_true", help="draw held-out images with full captions, and stop")
     add("--demo", action="store_true", help="show the trained model on freshly drawn scenes, and stop")
-    add("--resume", action="store_true", help="go on with the interrupted run in --out; its settings hold")
+    add("--resume", action="store_true", help="go on with the interrupted run in --out; its settings hold,"
+                                               " but --data may say where its folder is now")
     add("--data", metavar="DIR", help="train on the captioned images of this folder (tutorial/extras/own_images.py)")
     add("--captions-from-names", action="store_true", help="with --data: file and folder names are the captions")
-    add("--out", default="runs/tiny", metavar="DIR", help="where results go (default: %(default)s)")
+    add("--out", default="runs/tiny", metavar="DIR",
+        help="where results go (default: %(default)s). If a run with the same settings is there, it is begun anew:"
+             " nothing is lost, as it would end the same. One with other settings stays as it is, but for --force")
+    add("--force", action="store_true", help="replace what is in --out, whatever it is")
     add("--model", default="tiny-RN", choices=CONFIGS, help="from scratch (default: %(default)s)")
     add("--init", metavar="CKPT", help="or from the weights of a published model (ViT-B/32, ...) or of a file")
     add("--freeze", choices=["image", "text"], help="with --init: leave this encoder as it is")
@@ -765,13 +772,18 @@ def parse(argv):
     large.add_argument("--checkpointing", action="store_true", help="recompute activations: less memory, more time")
     large.add_argument("--compile", action="store_true", help="torch.compile: a slow start, then faster on a GPU")
     args = parser.parse_args(argv)
+    # which settings were given? parsed once more, with None in the place of all defaults
+    without_defaults = argparse.Namespace(**dict.fromkeys(vars(args)))
+    given = settings_of(parser.parse_args(argv, without_defaults))
+    args.given = {name: value for name, value in given.items() if value is not None}
     if args.lr is None:
         args.lr = 1e-5 if args.init else 5e-3
     if args.optimizer is None:
         args.optimizer = "adamw" if args.init else "muon"
     if args.steps is None:
         args.steps = STEPS_OF_ADAMW if args.optimizer == "adamw" else STEPS.get(args.model, STEPS["tiny-RN"])
-    if min(args.steps, args.batch_size, args.micro_batch or 2) < 2:
+    micro_batch = 2 if args.micro_batch is None else args.micro_batch
+    if min(args.steps, args.batch_size, micro_batch) < 2:
         parser.error("--steps, --batch-size and --micro-batch must be at least 2")
     if args.data == "":
         parser.error('--data "" names no folder')  # a shell makes that of a variable that is not set
@@ -786,6 +798,7 @@ def parse(argv):
 
 def main(argv=None):
     """The command line. Exit status 2, and one line on standard error, if something is wrong with the input."""
+    zeroshot.print_anything()
     args = parse(argv)
     out = Path(args.out)
     try:
@@ -793,9 +806,9 @@ def main(argv=None):
         state = None
         if args.resume:
             state = restore(out, "cpu")  # `train` copies it to the model's device
-            vars(args).update(state["settings"])
+            take_settings(args, state)
         if args.demo:
-            demo(out, args.device)
+            demo(out, args.device, args.force)
         elif needs_large_batches(args):
             from tutorial.extras.large_batches import run_large
             run_large(args, state)
@@ -805,7 +818,7 @@ def main(argv=None):
         print(f"train_tiny.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nstopped; go on with: python train_tiny.py --resume --out {args.out}", file=sys.stderr)
+        print(f"\nstopped; {what_is_left(args)}", file=sys.stderr)
         return 130
     finally:
         torch.set_float32_matmul_precision("highest")  # PyTorch's default; `run` may have changed it
@@ -849,11 +862,15 @@ def run(args, state=None, train_function=None):
     args.batch_size = max(1, args.batch_size // processes) * processes  # an equal share for each
     out.mkdir(parents=True, exist_ok=True)
     if args.show:
+        path = zeroshot.figure_path(out / "show.png", args.force)
         images, captions = data.examples(48)
         pictures = zeroshot.levels(images, config.image_mean, config.image_std)
-        zeroshot.draw_sheet(pictures, captions).savefig(out / "show.png", dpi=120)
-        print(f"drawn into {out / 'show.png'}")
+        zeroshot.save_figure(zeroshot.draw_sheet(pictures, captions), path, dpi=120)
+        print(f"drawn into {path}")
         return
+    settings = settings_of(args)
+    if state is None:
+        check_place(out, settings, args.force)
     texts = data.texts()
     data_key = f"{len(texts)} captions with checksum {zlib.crc32(repr(texts).encode()):08x}"
     if state is not None and state["data"] != data_key:
@@ -877,11 +894,7 @@ def run(args, state=None, train_function=None):
         torch.set_float32_matmul_precision("medium")
     print(describe(args, model, tokenizer, texts), flush=True)
     # train
-    of_this_call = ("resume", "show", "demo", "out", "device")
-    settings = {name: value for name, value in vars(args).items() if name not in of_this_call}
-    keep = Keeper(out, settings, config, tokenizer, data_key)
-    if state is None:
-        keep.forget()
+    keep = Keeper(out, settings, args.given, config, tokenizer, data_key, is_new=state is None)
     started = time.time()
     train_function = train_function or train
     text_lr = 1.0 if args.init else TEXT_LR  # encoders that are trained already can keep up with each other
@@ -904,9 +917,10 @@ def run(args, state=None, train_function=None):
             line += f"   default run {default_results[name][0]:.1%} ({100 * (value - default_results[name][0]):+.1f})"
         print(line)
     write_log(out, settings, [*history, {"results": results}])
-    draw_curves(history, args.batch_size, results, default_history).savefig(out / "curves.png", dpi=120)
+    curves = draw_curves(history, args.batch_size, results, default_history)
+    zeroshot.save_figure(curves, out / "curves.png", dpi=120)
     figure = draw_similarity(model, tokenizer, *data.examples(12))
-    figure.savefig(out / "similarity.png", dpi=120, bbox_inches="tight")
+    zeroshot.save_figure(figure, out / "similarity.png", dpi=120, bbox_inches="tight")
     if args.data:
         command = f"python zeroshot.py IMAGE --labels TEXT --model {out}/clip.pt"
     else:
@@ -960,32 +974,99 @@ def describe(args, model, tokenizer, texts):
 
 
 class Keeper:
-    """Writes the state and the log of a run: called with a state, it keeps that one and the one before it."""
+    """Writes the state and the log of a run: called with a state, it keeps that one and the one before it.
 
-    def __init__(self, out, settings, config, tokenizer, data_key):
+    States of an earlier run in the same place go once there is a whole one of this run.
+    """
+
+    def __init__(self, out, settings, given, config, tokenizer, data_key, is_new):
         self.out = out
-        self.of_run = {"settings": settings, "merges": tokenizer.merges, "config": dataclasses.asdict(config),
-                       "data": data_key}
+        self.of_run = {"settings": settings, "given": given, "merges": tokenizer.merges,
+                       "config": dataclasses.asdict(config), "data": data_key}
+        self.is_new = is_new  # no state of this run has been written yet
 
     def __call__(self, state):
         whole = {**state, **self.of_run}
         write(self.out / "state.new.pt", lambda file: torch.save(whole, file))
-        if (self.out / "state.pt").exists():
+        if self.is_new:
+            (self.out / "state.before.pt").unlink(missing_ok=True)
+        elif (self.out / "state.pt").exists():
             os.replace(self.out / "state.pt", self.out / "state.before.pt")
         os.replace(self.out / "state.new.pt", self.out / "state.pt")
+        self.is_new = False
         write_log(self.out, self.of_run["settings"], state["history"])
-
-    def forget(self):
-        """Remove the states of an earlier run in the same place."""
-        for path in self.out.glob("state*.pt"):
-            path.unlink(missing_ok=True)
 
 
 def write_log(out, settings, rows):
     """log.jsonl: a line of JSON for settings and machine, for each line of the log, and at the end for the results."""
-    machine = {"machine": platform.platform(), "torch": torch.__version__, "threads": torch.get_num_threads()}
-    lines = [json.dumps(row) + "\n" for row in ({**settings, **machine}, *rows)]
+    machine = {"system": platform.platform(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    lines = [json.dumps(row) + "\n" for row in ({**settings, "machine": machine}, *rows)]
     write(out / "log.jsonl", lambda file: file.write("".join(lines).encode()))
+
+
+def settings_of(args):
+    """The options that a run depends on, as a dict."""
+    of_this_call = ("resume", "show", "demo", "out", "force", "device", "given")
+    return {name: value for name, value in vars(args).items() if name not in of_this_call}
+
+
+def read_settings(out):
+    """The settings of the run whose log is in a folder, or None."""
+    try:
+        with open(out / "log.jsonl", encoding="utf-8") as file:
+            settings = json.loads(file.readline())
+        settings.pop("machine", None)
+        return settings
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def check_place(out, settings, force):
+    """FileExistsError if a new run would replace anything else than a run of the same settings, unless force."""
+    names = ("clip.pt", "log.jsonl", "curves.png", "similarity.png", "state.pt", "state.before.pt", "state.new.pt")
+    taken = [name for name in names if (out / name).exists()]
+    if force or not taken:
+        return
+    earlier = read_settings(out)
+    if earlier == settings:
+        print(f"{out} has a run with the same settings, which begins anew; its states stay until step {EVERY}")
+        return
+    # what is there, and what can be done
+    there = ", ".join(taken)
+    if isinstance(earlier, dict):
+        differing = [f"{name} {earlier.get(name)}" for name in settings if earlier.get(name) != settings[name]]
+        there = f"a run with other settings ({', '.join(differing)})"
+    ways = "name another --out, or replace it with --force"
+    if list(out.glob("state*.pt")):
+        ways = f"go on with it by --resume, {ways}"
+    raise FileExistsError(f"{out} has {there}: {ways}")
+
+
+def take_settings(args, state):
+    """Let the settings of an interrupted run hold, and --data where it is given. ValueError if others were given."""
+    settings = state["settings"]
+    # of a batch size that was more than there are pairs the settings have what was left
+    asked = {**settings, **state.get("given", {})}
+    for name, value in args.given.items():
+        if name != "data" and value not in (settings.get(name), asked.get(name)):
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} {value}: the run in {args.out} began with {settings.get(name)}, and --resume"
+                             " goes on with its settings; leave this out, or begin a run in another --out")
+    vars(args).update(settings)
+    args.data = args.given.get("data", args.data)
+    args.given = state.get("given", {})
+    if args.data and not os.path.isdir(args.data):
+        raise FileNotFoundError(f"{args.data}: no such folder; if the data have moved, say where by --resume --data DIR")
+
+
+def what_is_left(args):
+    """Of a command that was stopped: how to go on with its run, if there is a state of it."""
+    out = Path(args.out)
+    if args.show or args.demo:
+        return "nothing was drawn"
+    if list(out.glob("state*.pt")) and read_settings(out) == settings_of(args):
+        return f"go on with: python train_tiny.py --resume --out {args.out}"
+    return f"before step {EVERY} there is no state to go on with"
 
 
 def restore(out, device):
@@ -1008,8 +1089,9 @@ def restore(out, device):
     raise FileNotFoundError(f"{out}: no interrupted run to go on with")
 
 
-def demo(out, device):
+def demo(out, device, force=False):
     """Freshly drawn held-out scenes against every "a <colour> <object>": print and draw the most probable labels."""
+    path = zeroshot.figure_path(out / "demo.png", force)
     model, tokenizer = load(out / "clip.pt", device)
     config = model.config
     world = World(int(time.time()), device, config.image_resolution, config.image_mean, config.image_std)
@@ -1023,8 +1105,8 @@ def demo(out, device):
         print(f"  {caption:45} ->  {row.max():5.1%} {labels[row.argmax()]}")
     pictures = zeroshot.levels(images, config.image_mean, config.image_std)
     figure = zeroshot.draw_probabilities(pictures, captions, labels, probabilities)
-    figure.savefig(out / "demo.png", dpi=150)
-    print(f"drawn into {out / 'demo.png'}")
+    zeroshot.save_figure(figure, path, dpi=150)
+    print(f"drawn into {path}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ import textwrap
 import warnings
 from pathlib import Path
 
+if __name__ == "__main__":
+    os.environ.pop("MPLBACKEND", None)  # this program draws into files: what it names is not needed and may be absent
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -48,7 +51,7 @@ def encode_texts(model, tokenizer, texts, truncate=False, batch_size=256, progre
     A text that is longer than the model's context is a ValueError, or is cut with truncate=True.
     With progress=True a line on standard error tells how far the work has come.
     """
-    features = []
+    features = [torch.zeros(0, model.config.embed_dim, device=model.logit_scale.device)]  # for M = 0
     for start in range(0, len(texts), batch_size):
         batch = texts[start:start + batch_size]
         tokens = tokenizer(batch, model.config.context_length, truncate, pad=False)
@@ -263,7 +266,6 @@ OTHER_PICTURES = {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".eps", ".exr", ".hdr"
                   ".orf", ".pef", ".raf", ".rw2", ".svg", ".svgz", ".wmf", ".xcf"} - PICTURES
 HIDDEN = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN"}  # what file servers, macOS and Windows put into folders
 INDEX = "clip-index.npz"  # a file in the folder that keeps the features of its pictures
-MARK = {"Software": "clip_minimal"}  # in the PNG files of our own figures, which no search is for
 
 
 def search(model, tokenizer, folder, text=None, like=None, top=9, without=None):
@@ -300,8 +302,11 @@ def index(model, folder, without=None, batch_size=64):
     blank = normalize(blank, model.config.image_mean, model.config.image_std)  # 0 with OpenAI's mean
     signature = encode_images(model, blank).cpu().numpy()  # (1, E)
     known = read_index(folder, signature)  # (name, stamp) -> features
-    # encode what is not known yet
-    new = [path for path, key in key_of.items() if key not in known and not is_own_figure(path)]
+    # encode what is not known yet, but for the contact sheets of earlier searches and other figures
+    unknown = [path for path, key in key_of.items() if key not in known]
+    for path in filter(made_here, unknown):
+        del key_of[path]
+    new = [path for path in unknown if path in key_of]
     try:
         for features, path in zip(encode_files(model, new, batch_size), new):
             known[key_of[path]] = features
@@ -372,15 +377,6 @@ def count_other_pictures(files):
     return f"{len(endings)} pictures that Pillow can't open ({', '.join(sorted(set(endings)))})"
 
 
-def is_own_figure(path):
-    """Whether a file is a figure that `save_figure` wrote."""
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            return image.info.get("Software") == MARK["Software"]
-    except Exception:  # no picture
-        return False
-
-
 def read_index(folder, signature):
     """The features that INDEX keeps -> {(name, stamp): features (E,)}; nothing if another model made them."""
     try:
@@ -420,9 +416,10 @@ def encode_files(model, paths, batch_size=64):
                 pixels[i] = preprocess(open_image(path), R, model.config.image_mean, model.config.image_std)
             except (ValueError, OSError) as error:
                 print(f"left out: {error}", file=sys.stderr)
-        yield from encode_images(model, pixels).cpu().numpy()
-        if len(paths) > batch_size:
+        features = encode_images(model, pixels).cpu().numpy()  # (B, E)
+        if len(paths) > batch_size:  # said before they are handed out: who asks for no more of them sees the last line
             show_progress(start + len(batch), len(paths), "pictures encoded")
+        yield from features
 
 
 def open_image(path):
@@ -493,6 +490,21 @@ def scale_levels(image):
     return Image.fromarray(levels.round().astype(np.uint8))
 
 
+MARK = "CLIP from scratch"  # the key of a text in each PNG file that this project draws
+
+
+def made_here(path):
+    """Whether a picture file is a figure that this project drew: a PNG that has the text."""
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            with Image.open(path) as image:
+                return MARK in image.info
+    except Exception:  # it can't be read, whatever Pillow says
+        return False
+
+
 def show_progress(done, total, what):
     """A line on standard error that the next one writes over: "2,048 of 5,000 texts encoded"."""
     end = "\n" if done == total else "\r"
@@ -541,6 +553,31 @@ def draw_sheet(pictures, captions, columns=8):
     return figure
 
 
+def figure_path(name, force=False):
+    """The file that a figure is to be written into: the name, with .png where it has no ending.
+
+    FileExistsError if there is such a file and it is no figure of this project, unless force is given;
+    ValueError for the name of a folder.
+    """
+    path = Path(name)
+    if not path.name or path.is_dir():
+        raise ValueError(f"{name!r} is not the name of a file to draw into, such as plot.png")
+    if not path.suffix:
+        path = path.with_suffix(".png")
+    if path.exists() and not force and not made_here(path):
+        raise FileExistsError(f"{path}: exists and is no figure of this project; name another file,"
+                              " or write over it with --force")
+    return path
+
+
+def save_figure(figure, path, **options):
+    """Write a figure, with savefig's options. A PNG gets the text by which `made_here` knows it again."""
+    layout = path.suffix[1:].lower()
+    if layout == "png":
+        options["metadata"] = {MARK: "a figure drawn by this project"}
+    write(path, lambda file: figure.savefig(file, format=layout, **options))
+
+
 # ---- Command line --------------------------------------------------------------------------------
 
 
@@ -548,8 +585,7 @@ def main(argv=None):
     """The command line. Exit status 2, and one line on standard error, if something is wrong with the input."""
     if argv is None:
         argv = sys.argv[1:]
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # so that file names that are not UTF-8 can be printed
+    print_anything()
     try:
         if argv[:1] == ["search"]:
             return run_search(parse_search(argv[1:]))
@@ -560,6 +596,12 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("\nzeroshot.py: interrupted; what was indexed or downloaded is kept", file=sys.stderr)
         return 130
+
+
+def print_anything():
+    """Let names be printed whatever the console can show: what it can't becomes "?"."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def new_parser(name):
@@ -575,6 +617,8 @@ def new_parser(name):
                         help="the same numbers in less time, after a slower start (tutorial/extras/fast.py)")
     parser.add_argument("--device", default="cpu", help="where to compute (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument("--force", action="store_true",
+                        help="with --plot: write over a file that is no figure of this project")
     return parser
 
 
@@ -606,7 +650,11 @@ def parse_search(argv):
 
 def run_labels(args):
     """Print the probabilities of the labels for each picture. Returns 2 if a picture could not be read."""
-    labels = list(dict.fromkeys(args.labels))  # without repetitions
+    plot = None
+    if args.plot is not None:
+        plot = figure_path(args.plot, args.force)
+    labels = [as_text(label) for label in args.labels]
+    labels = list(dict.fromkeys(labels))  # without repetitions
     if args.templates in TEMPLATES:
         templates = TEMPLATES[args.templates]
     else:
@@ -631,9 +679,10 @@ def run_labels(args):
             print(path)
             for i in row.argsort(descending=True):
                 print(f"  {row[i]:6.1%}  {labels[i]}")
-    if args.plot and answered:
+    if plot is not None and answered:
         figure = draw_probabilities(thumbnails(answered), printable_names(answered), labels, probabilities)
-        save_figure(figure, args.plot)
+        save_figure(figure, plot, dpi=150)
+        print(f"drawn into {plot}", file=sys.stderr)
     return 0 if len(answered) == len(paths) else 2
 
 
@@ -643,8 +692,12 @@ def run_search(args):
         raise ValueError(f"--top {args.top}: at least one")
     if not args.folder:
         raise ValueError('DIR is "", the name of no folder')  # which would stand for the one it is run in
+    plot = figure_path(args.plot, args.force)
+    text = None
+    if args.text is not None:
+        text = as_text(args.text)
     model, tokenizer = load_model(args)
-    found = search(model, tokenizer, args.folder, args.text, args.like, args.top, without=Path(args.plot))
+    found = search(model, tokenizer, args.folder, text, args.like, args.top, without=plot)
     if args.json:
         print(json.dumps([{"image": str(path), "cosine": cosine} for path, cosine in found], indent=1))
     else:
@@ -652,7 +705,8 @@ def run_search(args):
             print(f"{cosine:6.3f}  {path}")
     paths = [path for path, _ in found]
     captions = [f"{cosine:.3f}  {name}" for (_, cosine), name in zip(found, printable_names(paths))]
-    save_figure(draw_sheet(thumbnails(paths), captions, columns=min(5, len(found))), args.plot)
+    save_figure(draw_sheet(thumbnails(paths), captions, columns=min(5, len(found))), plot, dpi=150)
+    print(f"drawn into {plot}", file=sys.stderr)
     return 0
 
 
@@ -685,6 +739,14 @@ def check_device(name):
         raise ValueError(f"device {name!r}: {str(error).splitlines()[0]}") from None
 
 
+def as_text(argument):
+    """A label or query from the command line; a byte in it that is not UTF-8 becomes "?", which is said."""
+    text = argument.encode("utf-8", "replace").decode()
+    if text != argument:
+        print(f"{ascii(argument)} is not UTF-8; it is read as {text!r}", file=sys.stderr)
+    return text
+
+
 def read_templates(path):
     """A file with a template on each line -> a list of them."""
     try:
@@ -713,15 +775,6 @@ def thumbnails(paths):
 def printable_names(paths):
     """The last part of each path, with ? for what is not UTF-8."""
     return [os.path.basename(path).encode("utf-8", "replace").decode() for path in paths]
-
-
-def save_figure(figure, path):
-    """Write a figure and say where. A PNG file gets MARK."""
-    metadata = None
-    if str(path).lower().endswith(".png"):
-        metadata = MARK
-    figure.savefig(path, dpi=150, metadata=metadata)
-    print(f"drawn into {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ what is wrong, and the grader outlives what students write.
 import ast
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -300,6 +301,78 @@ def test_a_folder_of_submissions(tmp_path, capsys):
     assert rows["ada"]["11.1"] == "3.0" and rows["ada"]["of"] == "4"
     assert "there is no ch11" in (tmp_path / "bob/feedback.txt").read_text()
     assert "SystemExit" in (tmp_path / "eve/feedback.txt").read_text()
+
+
+def test_files_are_found_wherever_they_lie(tmp_path, capsys):
+    """The one nearest the top; what is passed over is said, and the table names the chapters that are missing."""
+    robustness = (TUTORIAL / "solutions/ch11_robustness.py").read_text("utf-8")
+    folders = {
+        "eda/week 2/ch11_robustness.py": robustness,
+        "eda/a/b/ch11_robustness.py": "raise SystemExit",
+        "eda/.history/ch02_tokens.py": "raise SystemExit",
+        "eda/.git/ch11_robustness.py": "raise SystemExit",
+        "eda/__MACOSX/ch11_robustness.py": "raise SystemExit",
+        "eda/Backup of May/ch02_tokens.py": "raise SystemExit",
+        "eda/other/ch02_tokens.py": FREE.format("return ['x</w>']"),
+        "__MACOSX/eda/ch11_robustness.py": "raise SystemExit",
+    }
+    for name, text in folders.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    assert grade.main(["2.1", "3.1", "11.1", "--all", str(tmp_path)]) == 0
+    with open(tmp_path / "grades.csv", encoding="utf-8") as file:
+        row, = csv.DictReader(file)
+    assert row["student"] == "eda" and row["chapters not handed in"] == "3"
+    assert (row["2.1"], row["3.1"], row["11.1"]) == ("0.0", "0.0", "3.0")
+    feedback = (tmp_path / "eda/feedback.txt").read_text("utf-8")
+    notes = [line.removeprefix("passed over: ") for line in feedback.splitlines() if line.startswith("passed over")]
+    assert notes == [
+        ".git/ch11_robustness.py", ".history/ch02_tokens.py", "Backup of May/ch02_tokens.py",
+        "__MACOSX/ch11_robustness.py",
+        "a/b/ch11_robustness.py; another ch11_robustness.py is as near the top, or nearer",
+    ]
+    assert "there is no ch03_text.py" in feedback
+    printed = capsys.readouterr().out
+    assert "1 of 2: __MACOSX is passed over\n" in printed
+    assert "\n    passed over: .git/ch11_robustness.py\n" in printed
+
+
+def test_a_table_of_someone_else_is_not_overwritten(tmp_path, capsys):
+    (tmp_path / "grades.csv").write_text("name,email\n")
+    assert grade.main(["11", "--all", str(tmp_path)]) == 2
+    assert "grades.csv: exists and was not written by this program" in capsys.readouterr().err
+    assert (tmp_path / "grades.csv").read_text() == "name,email\n"
+    (tmp_path / "grades.csv").unlink()
+    assert grade.main(["11", "--all", str(tmp_path)]) == grade.main(["11", "--all", str(tmp_path)]) == 0
+
+
+def test_an_import_that_does_not_end_costs_its_seconds_once(tmp_path):
+    """The second exercise of the file is told the same at once; an endless function is not taken for it."""
+    (tmp_path / "ch02_tokens.py").write_text("while True: pass\n")
+    sandbox = grade.Sandbox(seconds=1)
+    rows = [sandbox.grade(exercise, tmp_path) for exercise in (WORD_TO_BYTES, MERGE)]
+    message = "the import of ch02_tokens.py has not ended after 1 seconds: an endless loop outside its functions?"
+    assert [row["message"] for row in rows] == [message, message]
+    assert rows[0]["seconds"] >= 1 and rows[1]["seconds"] < 0.5
+    assert sandbox.process is None and not sandbox.busy
+    sandbox.kill()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932"])
+def test_names_that_the_console_cannot_show_end_nothing(tmp_path, encoding):
+    """Of students and in what their code says; a name may even be no text."""
+    names = ["Nguy\u1ec5n", "\u0141\u00f3d\u017a", os.fsdecode(b"J\xf6rg")]
+    for name in names:
+        (tmp_path / name).mkdir()
+        source = FREE.format("raise ValueError('\\ud800 \u1ec5')")
+        (tmp_path / name / "ch02_tokens.py").write_text(source, "utf-8")
+    command = [sys.executable, str(TUTORIAL / "grade.py"), "2.1", "--all", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 3 and b"3 of 3: " in result.stdout
+    with open(tmp_path / "grades.csv", encoding="utf-8") as file:
+        assert {row["student"] for row in csv.DictReader(file)} == {*names[:2], "J?rg"}
+    assert "ValueError: ? \u1ec5 (line 3)" in (tmp_path / names[0] / "feedback.txt").read_text("utf-8")
 
 
 def test_pytest_grades_the_exercises_only_when_asked_to():

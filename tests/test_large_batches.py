@@ -56,7 +56,7 @@ def flat(tensors):
 @pytest.mark.parametrize("piece", [16, 4, 3])
 @pytest.mark.parametrize("name", ["tiny-RN", "tiny-ViT"])
 def test_gradients_in_pieces_are_those_of_the_whole_batch(name, piece):
-    """Pieces of 3 leave one of a single pair, which has no loss of its own. Batch norms are in eval mode."""
+    """Pieces of 3 leave a single pair, which joins the piece before it. Batch norms are in eval mode."""
     model, images, tokens = example(name)
     model.eval()
     whole_loss, expected = gradients(model, model.encode_image(images), model.encode_text(tokens))
@@ -399,6 +399,38 @@ def test_an_interrupted_run_keeps_its_options(tmp_path, monkeypatch, options):
         assert main([*argv, "--out", str(tmp_path / "broken")]) == 130
     assert main(["--resume", "--out", str(tmp_path / "broken")]) == 0
     assert_same(tmp_path / "broken", tmp_path / "whole", lines=4)
+
+
+@pytest.mark.parametrize("n, micro_batch, sizes", [
+    (5, 2, [2, 3]), (6, 2, [2, 2, 2]), (65, 64, [65]), (66, 64, [64, 2]), (3, 2, [3]), (2, 8, [2]), (1, 2, [1]),
+])
+def test_no_piece_has_one_pair_alone(n, micro_batch, sizes):
+    """Batch norm can't take it; all rows are in one piece, in their order."""
+    pieces = large_batches.split(torch.arange(n), micro_batch)
+    assert [len(piece) for piece in pieces] == sizes
+    assert torch.cat(pieces).tolist() == list(range(n))
+
+
+def test_a_micro_batch_that_leaves_one_pair_trains(tmp_path, monkeypatch):
+    """With the ResNet, whose last maps have a single place: five pairs in pieces of two."""
+    hurry(monkeypatch.setattr)
+    argv = ["--steps", "2", "--batch-size", "5", "--micro-batch", "2", "--out", str(tmp_path)]
+    assert main(argv) == 0
+    load(tmp_path / "clip.pt")
+
+
+def test_one_pair_for_each_process_is_refused_where_batch_norm_needs_two(monkeypatch):
+    """One line says so; not where there is no batch norm, or where it stands still."""
+    monkeypatch.setattr(torch.nn.parallel, "DistributedDataParallel", lambda towers: towers)
+    monkeypatch.setattr(large_batches, "this_process", lambda: (0, 4))
+    monkeypatch.setattr(train_tiny, "train", lambda *data, batch_size, **options: batch_size)
+    model, tokenizer = tiny("tiny-RN")
+    with pytest.raises(ValueError, match="one pair of a batch.*a larger --batch-size"):
+        LargeBatches().train(World(), model, tokenizer, batch_size=7)
+    assert LargeBatches().train(World(), model, tokenizer, batch_size=8) == 8
+    train_tiny.freeze(model, "image")
+    assert LargeBatches().train(World(), model, tokenizer, batch_size=7) == 4
+    assert LargeBatches().train(World(), *tiny("tiny-ViT"), batch_size=7) == 4
 
 
 def test_command_line_and_class_have_the_same_defaults():

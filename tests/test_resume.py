@@ -23,7 +23,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import clip_minimal
 import train_tiny
+import zeroshot
 from train_tiny import TEXTS, World, main
+from tutorial.extras.own_images import Folder
 
 STEPS = 12
 EVERY = 2  # steps between two states
@@ -279,16 +281,16 @@ def test_another_seed_is_another_run(tmp_path, monkeypatch):
 # ---- Damaged states, full disks, bad folders: one line, and nothing is lost ----------------------
 
 
-def at_step(patch, step, action):
+def at_step(patch, step, action, data=World):
     """Does something at the beginning of a step."""
-    batch = World.batch
+    batch = data.batch
 
     def acting(self, number, n):
         if number == step:
             action()
         return batch(self, number, n)
 
-    patch.setattr(World, "batch", acting)
+    patch.setattr(data, "batch", acting)
 
 
 def ctrl_c():
@@ -509,30 +511,171 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path, capsys, place):
     assert (tmp_path / "file").read_text() == "precious"
 
 
-def test_a_finished_run_stays_as_it_is(out, broken, capsys):
-    """Gone on with once more it does nothing again, and a new run in its place starts from nothing."""
+SHORT = ["--model", "tiny-ViT", "--steps", "2", "--batch-size", "4"]
+
+
+def contents(folder):
+    """{name: bytes} of the files in a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_finished_run_stays_as_it_is(out, broken):
+    """Gone on with once more it does nothing again, and a new run that takes its place starts from nothing."""
     assert go(out) == 0
     assert go(out) == 0
     assert_same(out, broken / "whole")
     (out / "state.new.pt").write_bytes(b"of a run that was killed")
-    assert main(["--model", "tiny-ViT", "--steps", "2", "--batch-size", "4", "--out", str(out)]) == 0
+    assert main([*SHORT, "--out", str(out), "--force"]) == 0
     assert [path.name for path in out.glob("state*")] == ["state.pt"]
+    assert torch.load(out / "state.pt")["step"] == 2
 
 
-def test_several_processes_can_forget_an_earlier_run_at_once(out, monkeypatch):
-    """What one of them has found another one may have removed."""
-    glob = Path.glob
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_of_other_settings_is_not_replaced(out, broken, capsys, finished):
+    """One line says what differs and what can be done; nothing changes."""
+    if finished:
+        assert go(out) == 0
+    before = contents(out)
+    capsys.readouterr()
+    assert main([*SHORT, "--seed", "3", "--out", str(out)]) == 2
+    error = (f"train_tiny.py: {out} has a run with other settings (steps 12, warmup 2, seed 0): "
+             "go on with it by --resume, name another --out, or replace it with --force\n")
+    assert capsys.readouterr().err == error
+    after = contents(out)
+    changed = after != before  # pytest would look for hours for the differences
+    assert not changed
 
-    def others_are_quicker(folder, pattern):
-        found = list(glob(folder, pattern))
-        for path in found:
-            path.unlink()
-        return found
 
-    monkeypatch.setattr(Path, "glob", others_are_quicker)
-    tokenizer = clip_minimal.Tokenizer([])
-    train_tiny.Keeper(out, {}, clip_minimal.CONFIGS["tiny-ViT"], tokenizer, "").forget()
-    assert os.listdir(out) == ["log.jsonl"]
+@pytest.mark.parametrize("name", ["clip.pt", "log.jsonl", "curves.png", "similarity.png"])
+def test_files_of_no_run_are_not_replaced(tmp_path, capsys, monkeypatch, name):
+    """They may be anyone's; as there is nothing to resume the message does not speak of it."""
+    hurry(monkeypatch.setattr)
+    (tmp_path / name).write_text("precious")
+    assert main([*SHORT, "--out", str(tmp_path)]) == 2
+    error = f"train_tiny.py: {tmp_path} has {name}: name another --out, or replace it with --force\n"
+    assert capsys.readouterr().err == error
+    assert (tmp_path / name).read_text() == "precious"
+
+
+@pytest.mark.parametrize("option", ["--show", "--demo"])
+def test_a_drawing_replaces_only_a_drawing(out, monkeypatch, capsys, option):
+    name = f"{option[2:]}.png"
+    Image.new("RGB", (9, 9)).save(out / name)
+    before = (out / name).read_bytes()
+    assert main([option, "--out", str(out)]) == 2
+    assert capsys.readouterr().err == (f"train_tiny.py: {out / name}: exists and is no figure of this project;"
+                                       " name another file, or write over it with --force\n")
+    assert (out / name).read_bytes() == before
+    if option == "--show":
+        for argv in (["--force"], []):
+            assert main([option, *argv, "--out", str(out)]) == 0
+        assert zeroshot.made_here(out / name)
+
+
+def test_pictures_of_a_run_are_figures_of_this_project(broken):
+    for name in ("curves.png", "similarity.png"):
+        assert zeroshot.made_here(broken / "whole" / name)
+
+
+def test_the_same_run_once_more_keeps_the_states_until_it_has_one(out, broken, capsys, monkeypatch):
+    """Stopped before its first state nothing has changed, stopped after it the states are its own."""
+    argv = ["--model", "tiny-ViT", "--steps", str(STEPS), "--batch-size", "4", "--warmup", "2", "--out", str(out)]
+    before = contents(out)
+    with monkeypatch.context() as patch:
+        at_step(patch, 1, ctrl_c)
+        assert main(argv) == 130
+    printed, errors = capsys.readouterr()
+    assert f"{out} has a run with the same settings, which begins anew; its states stay until step {EVERY}" in printed
+    assert errors == f"\nstopped; go on with: python train_tiny.py --resume --out {out}\n"
+    changed = contents(out) != before
+    assert not changed
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, ctrl_c)
+        assert main(argv) == 130
+    assert {path.name: torch.load(path)["step"] for path in out.glob("state*")} == {"state.pt": 2}
+    assert go(out) == 0
+    assert_same(out, broken / "whole")
+
+
+def test_another_run_stopped_before_its_first_state_leaves_the_earlier_one(out, broken, capsys, monkeypatch):
+    """Ctrl-C then does not speak of going on: that would be another run."""
+    with monkeypatch.context() as patch:
+        at_step(patch, 1, ctrl_c)
+        assert main([*SHORT, "--force", "--out", str(out)]) == 130
+    assert capsys.readouterr().err == f"\nstopped; before step {EVERY} there is no state to go on with\n"
+    assert go(out) == 0
+    assert_same(out, broken / "whole")
+
+
+def test_stopped_before_there_is_anything_to_resume(tmp_path, capsys, monkeypatch):
+    hurry(monkeypatch.setattr)
+    at_step(monkeypatch, 1, ctrl_c)
+    assert main([*SHORT, "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == f"\nstopped; before step {EVERY} there is no state to go on with\n"
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("option, value, began_with", [
+    ("--steps", "3000", "12"), ("--steps", "1700", "12"), ("--seed", "1", "0"), ("--model", "tiny-RN", "tiny-ViT"),
+    ("--lr", "0.5", "0.004"), ("--batch-size", "8", "4"), ("--micro-batch", "2", "None"), ("--fast", "True", "False"),
+])
+def test_other_settings_with_resume_are_refused(out, capsys, option, value, began_with):
+    """Also one that is given as it is by default; the rate falls to zero at the last step, so that is fixed too."""
+    argv = [option] if value == "True" else [option, value]
+    assert main(["--resume", *argv, "--out", str(out)]) == 2
+    assert capsys.readouterr().err == (
+        f"train_tiny.py: {option} {value}: the run in {out} began with {began_with}, and --resume goes on with its"
+        " settings; leave this out, or begin a run in another --out\n")
+
+
+def test_the_whole_command_may_be_repeated_with_resume(out, broken):
+    argv = ["--model", "tiny-ViT", "--steps", str(STEPS), "--batch-size", "4", "--warmup", "2", "--out", str(out)]
+    assert main([*argv, "--resume"]) == 0
+    assert_same(out, broken / "whole")
+
+
+def test_a_place_that_the_console_cannot_show_is_printed_all_the_same(tmp_path, monkeypatch):
+    """To the last line, which says where the results are."""
+    hurry(monkeypatch.setattr)
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, "cp1252"))
+    assert main([*SHORT, "--out", str(tmp_path / "Łódź")]) == 0
+    sys.stdout.flush()
+    last = printed.getvalue().decode("cp1252").splitlines()[-1]
+    assert last.endswith(f"python train_tiny.py --demo --out {tmp_path / '?ód?'}")
+
+
+def test_a_run_goes_on_where_its_folder_has_moved(tmp_path, capsys, monkeypatch):
+    """Its new place is remembered; the batch size, which was more than there are pictures, may be repeated."""
+    hurry(monkeypatch.setattr)
+    data = tmp_path / "data"
+    data.mkdir()
+    for i in range(24):
+        Image.new("RGB", (50, 50), (10 * i, 0, 0)).save(data / f"{chr(97 + i)}.png")
+    argv = ["--captions-from-names", "--model", "tiny-ViT", "--steps", "4", "--batch-size", "64", "--data"]
+    whole = tmp_path / "whole"
+    out = tmp_path / "out"
+    assert main([*argv, str(data), "--out", str(whole)]) == 0
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, ctrl_c, Folder)
+        assert main([*argv, str(data), "--out", str(out)]) == 130
+    moved = data.rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main(["--resume", "--out", str(out)]) == 2
+    assert capsys.readouterr().err == (f"train_tiny.py: {data}: no such folder; if the data have moved,"
+                                       " say where by --resume --data DIR\n")
+    assert main(["--resume", *argv, str(moved), "--out", str(out)]) == 0
+    assert torch.load(out / "state.pt")["settings"]["data"] == str(moved)
+    assert main(["--resume", "--out", str(out)]) == 0
+    a = torch.load(out / "clip.pt")
+    for key, w in torch.load(whole / "clip.pt").items():
+        assert torch.equal(w, a[key]), key
+    # other data are refused there
+    (moved / "a.png").rename(moved / "another.png")
+    (moved / "b.png").rename(moved / "one_more.png")  # one of the two is not held out
+    capsys.readouterr()
+    assert main(["--resume", "--data", str(moved), "--out", str(out)]) == 2
+    assert "the data have changed since the run began: 22 captions" in capsys.readouterr().err
 
 
 def test_other_captions_than_the_run_began_with_are_refused(tmp_path, capsys, monkeypatch):

@@ -15,14 +15,16 @@ from clip_minimal import BYTES, Tokenizer, clean, merge, word_to_bytes
 
 GOLDEN = json.loads((Path(__file__).parent / "goldens" / "tokenizer.json").read_text(encoding="utf-8"))
 SPECIALS = ["<|startoftext|>", "<|endoftext|>"]
+CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"]
 NOT_UNICODE_SPACE = "\x1c\x1d\x1e\x1f"  # white space to str.isspace, not to Unicode
+IN_NO_WORD = "\u0345"  # a Greek mark; OpenAI's pattern ignores case, and its upper case is a letter
 
 
 # ---- Slow and obvious versions to compare with -----------------------------------------------------------------------
 
 
 def kind(char):
-    if char.isspace() and char not in NOT_UNICODE_SPACE:
+    if char.isspace() and char not in NOT_UNICODE_SPACE or char == IN_NO_WORD:
         return "space"
     if char.isalpha():
         return "letter"
@@ -32,7 +34,7 @@ def kind(char):
 def slow_words(text):
     text, words = html.unescape(html.unescape(text)).strip().lower(), []
     while text:
-        whole = [w for w in SPECIALS + ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"] if text.startswith(w)]
+        whole = [w for w in SPECIALS + CONTRACTIONS if text[:len(w)].replace("ſ", "s") == w]
         n = len(whole[0]) if whole else 1
         if not whole and kind(text[0]) in ("letter", "other"):
             while n < len(text) and kind(text[n]) == kind(text[0]):
@@ -88,7 +90,7 @@ def words(text):
 
 
 def squeezed(text):
-    return "".join(text.split())
+    return "".join(text.replace(IN_NO_WORD, " ").split())
 
 
 # ---- Words -----------------------------------------------------------------------------------------------------------
@@ -112,6 +114,10 @@ def test_every_code_point_is_the_letter_number_or_other_that_unicode_says():
     ("snake_case!?", ["snake", "_", "case", "!?"]),
     ("naïve 日本語 Привет", ["naïve", "日本語", "привет"]),
     ("a\x1cb", ["a", "\x1c", "b"]),
+    ("cat'ſ 'ſe ſ's", ["cat", "'ſ", "'ſ", "e", "ſ", "'s"]),  # U+017F, the long s, which lower-casing leaves
+    ("<|ſtartoftext|>a", ["<|ſtartoftext|>", "a"]),  # one word, spelled in bytes
+    ("'\u212a \u212aelvin", ["'", "k", "kelvin"]),  # the sign of the kelvin is a k once it is in lower case
+    ("a\u0345b !\u0345!", ["a", "b", "!", "!"]),
     ("", []),
 ])
 def test_words_by_hand(text, expected):
@@ -222,7 +228,8 @@ def test_ids_by_hand():
 def test_encode_equals_a_slow_encoder(seed):
     rng = random.Random(seed)
     pieces = ["cat", "cats", "Cat's", "'LL", " ", "  ", "\t", "é", "日本", "½", "42", "_", "!!", "\x1c", "&amp;",
-              "&amp;lt;", "😀", "a", "b", "<|endoftext|>", "İ", "'", "\ud800", "e\u0301", "\u00a0"]
+              "&amp;lt;", "😀", "a", "b", "<|endoftext|>", "İ", "'", "\ud800", "e\u0301", "\u00a0",
+              "'ſ", "<|ſtartoftext|>", "\u0345", "'\u212a"]
     pieces += ["".join(rng.choices("abc", k=8)) for _ in pieces]
     texts = ["".join(rng.choices(pieces, k=rng.randint(0, 12))) for _ in range(30)]
     tokenizer = Tokenizer.train(texts[:15], 560)
@@ -297,6 +304,19 @@ def test_published_ids(published):
         if length > 77:
             with pytest.raises(ValueError, match=re.escape(str(length))):
                 published(text)
+
+
+@pytest.mark.parametrize("text, ids", [
+    ("the cat'ſ hat", [518, 2368, 6, 129, 379, 3801]),  # 6, 129, 379: "'", the first and the last byte of the long s
+    ("<|ſTARTOFTEXT|>a", [27, 91, 129, 123, 2002, 6659, 18169, 91, 285, 320]),
+    ("<|STARTOFTEXT|>", [49406]),
+    ("'\u212a \u212aelvin", [262, 330, 32859]),
+    ("a\u0345b", [320, 321]),
+    (" \u0345 ", []),
+])
+def test_published_ids_where_case_is_ignored(published, text, ids):
+    """What OpenAI's SimpleTokenizer gives, with ftfy.fix_text left out: its pattern is compiled with IGNORECASE."""
+    assert published.encode(text) == ids
 
 
 def test_published_decoding(published):

@@ -487,6 +487,14 @@ def test_every_option_goes_through_the_command_line(tmp_path, monkeypatch, argv)
     load(tmp_path / "clip.pt")
 
 
+def test_a_rate_of_zero_is_meant():
+    """Only where no rate is given there is one to be chosen."""
+    for argv in ([], ["--init", "ViT-B/32"]):
+        assert train_tiny.parse(["--lr", "0", *argv]).lr == 0
+    assert train_tiny.parse([]).lr == 4e-3
+    assert train_tiny.parse(["--init", "ViT-B/32"]).lr == 1e-5
+
+
 def test_command_line_and_function_have_the_same_defaults():
     """What is written about the one is true of the other."""
     options = vars(train_tiny.parse([]))
@@ -534,6 +542,7 @@ def test_one_line_says_what_is_wrong(tmp_path, capsys, argv, message):
     (["--batch-size", "1"], "at least 2"),
     (["--steps", "0"], "at least 2"),
     (["--micro-batch", "1"], "at least 2"),
+    (["--micro-batch", "0"], "at least 2"),
     (["--model", "RN51"], "invalid choice"),
     (["--captions-from-names"], "needs --data"),
     (["--freeze", "text"], "needs --init"),

@@ -2,6 +2,8 @@
 import json
 import math
 import os
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -116,6 +118,12 @@ def test_long_text_is_refused_or_cut(model):
     assert torch.isfinite(zeroshot.encode_texts(model, tokens(), ["a cat " * 30], truncate=True)).all()
 
 
+def test_no_texts_have_no_features(model):
+    """As the tokenizer gives no rows for them."""
+    features = zeroshot.encode_texts(model, tokens(), [])
+    assert features.shape == (0, 16) and features.dtype == torch.float32
+
+
 def test_accuracy_by_hand():
     scores = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
     assert zeroshot.accuracy(scores, torch.tensor([1, 0, 0, 0])) == 0.75
@@ -212,6 +220,36 @@ def test_names_that_are_no_utf8_are_shown_all_the_same(checkpoint, tmp_path, cap
     sheet = str(tmp_path / "sheet.png")
     assert zeroshot.main([path, "--labels", "cat", "--model", checkpoint, "--plot", sheet]) == 0
     assert zeroshot.main(["search", str(tmp_path), "a cat", "--model", checkpoint, "--plot", sheet]) == 0
+
+
+def test_a_label_that_is_no_utf8_is_read_with_a_question_mark(checkpoint, picture, folder, tmp_path, capsys):
+    """As the tokenizer reads it; a line says so, and the plot is drawn."""
+    label = os.fsdecode(b"caf\xe9")
+    sheet = str(tmp_path / "sheet.png")
+    said = "'caf\\udce9' is not UTF-8; it is read as 'caf?'\n"
+    end = f"drawn into {sheet}\n"
+    assert zeroshot.main([picture, "--labels", label, "--model", checkpoint, "--plot", sheet]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1] == "  100.0%  caf?" and err == said + end
+    assert zeroshot.main(["search", str(folder), label, "--model", checkpoint, "--plot", sheet]) == 0
+    assert capsys.readouterr().err == said + end
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932"])
+def test_neither_console_nor_backend_matters(checkpoint, tmp_path, encoding):
+    """The command as a process of its own: names beyond the console's letters, and MPLBACKEND naming nothing."""
+    folder = tmp_path / "Łódź ễ"
+    folder.mkdir()
+    Image.new("RGB", (40, 40)).save(folder / "日本.png")
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "MPLBACKEND": "nonsense"}
+    command = [sys.executable, zeroshot.__file__, str(folder / "日本.png"), "--labels", "ễ", "--model", checkpoint]
+    result = subprocess.run([*command, "--plot", str(folder / "bars.png")], capture_output=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[1].startswith(b"  100.0%  ") and (folder / "bars.png").exists()
+    # a training says at its end where its results are; here at its beginning, that there is no state
+    command = [sys.executable, train_tiny.__file__, "--resume", "--out", str(folder)]
+    result = subprocess.run(command, capture_output=True, env=environment)
+    assert result.returncode == 2 and result.stderr.endswith(b"no interrupted run to go on with" + os.linesep.encode())
 
 
 def test_gelu_may_be_told(checkpoint, picture, capsys):
@@ -454,6 +492,19 @@ def test_the_contact_sheet_is_not_searched(checkpoint, folder, monkeypatch, caps
         assert len(capsys.readouterr().out.splitlines()) == 9
 
 
+def test_figures_of_this_project_are_not_searched(model, folder):
+    """Whatever they are called and where they lie; a picture of the user's may have their names."""
+    figure = zeroshot.draw_sheet([np.zeros((2, 2, 3))], ["a cat"])
+    for name in ("search.png", "more/old.PNG"):
+        zeroshot.save_figure(figure, folder / name)
+    figure.savefig(folder / "zeroshot.png")
+    paths, features = zeroshot.index(model, folder)
+    assert sorted(path.name for path in paths) == [*[f"{i}.png" for i in range(9)], "zeroshot.png"]
+    assert torch.allclose(features, features_of(model, paths), atol=1e-5)
+    zeroshot.save_figure(figure, folder / "3.png")  # which is in the index
+    assert len(zeroshot.index(model, folder)[0]) == 9
+
+
 def test_what_cannot_be_read_is_left_out_and_said_once(model, folder, capsys):
     (folder / "4.png").write_text("no picture")
     (folder / "dangling.png").symlink_to(folder / "gone.png")
@@ -492,10 +543,91 @@ def test_one_line_says_why_a_search_fails(checkpoint, tmp_path, monkeypatch, cap
     assert message in capsys.readouterr().err.removesuffix("\n").splitlines()[-1]
 
 
+def test_the_progress_of_a_search_is_told_to_its_end(checkpoint, folder, tmp_path, capsys):
+    """Of 65 pictures, one more than a batch has, the last line says that there are no more, and ends."""
+    for i in range(9, 65):
+        Image.new("RGB", (40, 40), (3 * i, 0, 100)).save(folder / f"{i}.png")
+    sheet = str(tmp_path / "sheet.png")
+    assert zeroshot.main(["search", str(folder), "a cat", "--model", checkpoint, "--plot", sheet]) == 0
+    progress = "64 of 65 pictures encoded\r65 of 65 pictures encoded\n"
+    assert capsys.readouterr().err == f"{progress}drawn into {sheet}\n"
+
+
+def test_each_batch_is_reported_before_its_features_are_handed_out(model, folder, capsys):
+    """So whoever takes as many as there are pictures, and asks for no more, has seen the last line."""
+    paths = sorted(folder.rglob("*.png"))
+    features = zeroshot.encode_files(model, paths, batch_size=8)
+    for _ in paths:
+        next(features)
+    assert capsys.readouterr().err.endswith("\r9 of 9 pictures encoded\n")
+
+
 def test_interrupted_command_says_so(checkpoint, folder, monkeypatch, capsys):
     monkeypatch.setattr(zeroshot, "index", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert zeroshot.main(["search", str(folder), "a cat", "--model", checkpoint]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+# ---- Nothing of the user's is overwritten ----------------------------------------------------------------------------
+
+TAKEN = "exists and is no figure of this project; name another file, or write over it with --force"
+
+
+def user_file(path):
+    """A picture of the user's -> its bytes."""
+    Image.new("RGB", (40, 40), "teal").save(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("command", ["labels", "search"])
+@pytest.mark.parametrize("name", ["bars.png", "bars", "bars.pdf", "photo.png"])
+def test_a_plot_overwrites_only_what_this_project_drew(checkpoint, folder, monkeypatch, capsys, command, name):
+    """In one line, before the model is read; the name may be that of a picture among the inputs."""
+    monkeypatch.chdir(folder)
+    user_file(folder / "photo.png")
+    argv = ["photo.png", "--labels", "cat", "--plot", name]
+    if command == "search":
+        argv = ["search", ".", "a cat", "--plot", name]
+    written = folder / (name if "." in name else "bars.png")
+    before = b"%PDF"
+    if written.suffix == ".png":
+        before = user_file(written)
+    written.write_bytes(before)
+    assert zeroshot.main([*argv, "--model", "gone.pt"]) == 2
+    assert capsys.readouterr().err == f"zeroshot.py: {written.name}: {TAKEN}\n"
+    assert written.read_bytes() == before
+    # told to, it writes over it; and what it drew itself is no one else's
+    assert zeroshot.main([*argv, "--model", checkpoint, "--force"]) == 0
+    assert capsys.readouterr().err == f"drawn into {written.name}\n"
+    assert written.read_bytes() != before
+    again = 2 if written.suffix == ".pdf" else 0  # which has no mark
+    assert zeroshot.main([*argv, "--model", checkpoint]) == again
+
+
+def test_a_plot_without_an_ending_is_a_png_and_the_name_is_said(checkpoint, picture, tmp_path, capsys):
+    argv = [picture, "--labels", "cat", "--model", checkpoint, "--plot", str(tmp_path / "bars")]
+    assert zeroshot.main(argv) == 0
+    assert capsys.readouterr().err == f"drawn into {tmp_path / 'bars.png'}\n"
+    assert Image.open(tmp_path / "bars.png").info["CLIP from scratch"] == "a figure drawn by this project"
+    assert not (tmp_path / "bars").exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "folder"])
+def test_a_plot_needs_the_name_of_a_file(checkpoint, picture, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for argv in ([picture, "--labels", "cat"], ["search", ".", "a cat"]):
+        assert zeroshot.main([*argv, "--model", checkpoint, "--plot", name]) == 2
+        message = f"zeroshot.py: {name!r} is not the name of a file to draw into, such as plot.png\n"
+        assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"no picture"])
+def test_what_cannot_be_read_is_no_figure_of_this_project(tmp_path, content):
+    (tmp_path / "x.png").write_bytes(content)
+    assert not zeroshot.made_here(tmp_path / "x.png")
+    with pytest.raises(FileExistsError, match="is no figure"):
+        zeroshot.figure_path(tmp_path / "x.png")
 
 
 # ---- Pictures for people ---------------------------------------------------------------------------------------------

@@ -133,6 +133,7 @@ class Sandbox:
         self.seconds = seconds  # that an exercise may take
         self.process = None
         self.busy = False  # whether it has the file of an exercise
+        self.endless = {}  # path of a file whose import did not end -> what the student is told
 
     # ---- The process and its messages ----
 
@@ -143,7 +144,7 @@ class Sandbox:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"})
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"})
         self.lines = queue.Queue()
         threading.Thread(target=listen, args=(self.process.stdout, self.lines.put), daemon=True).start()
         if self.lines.get(timeout=300) != b'"ready"\n':  # torch is loaded
@@ -197,9 +198,13 @@ class Sandbox:
         """Tell the process which file; the time for the exercise runs from here."""
         if not path.is_file():
             raise Wrong(f"there is no {path.name}")
+        if path in self.endless:
+            raise Wrong(self.endless[path])
         if self.process is None or self.process.poll() is not None:
             self.start()
         self.busy = True
+        self.path = path
+        self.imported = False
         self.deadline = time.time() + self.seconds
         self.say(str(path))
 
@@ -208,6 +213,9 @@ class Sandbox:
         try:
             self.say({"source": source, "inputs": pack(inputs)})
             reply = self.hear()
+            if reply == "imported":
+                self.imported = True
+                reply = self.hear()
             if "value" in reply:
                 return unpack(reply["value"])
             self.busy = reply != "ended"
@@ -215,6 +223,10 @@ class Sandbox:
         except queue.Empty:
             self.kill()
             message = f"not finished after {self.seconds:g} seconds: an endless loop?"
+            if not self.imported:
+                message = (f"the import of {self.path.name} has not ended after {self.seconds:g} seconds:"
+                           " an endless loop outside its functions?")
+                self.endless[self.path] = message
         except Exception:  # what came out was no answer
             self.kill()
             message = "the answer could not be read"
@@ -256,14 +268,17 @@ def explain(reply):
 # ---- Scoreboards ---------------------------------------------------------------------------------
 
 
-def grade(exercises, folder, seconds=10, progress=True):
-    """-> a row for each exercise. Progress is shown where errors go, if that is a terminal."""
+def grade(exercises, folders, seconds=10, progress=True):
+    """-> a row for each exercise. Progress is shown where errors go, if that is a terminal.
+
+    folders: {"ch03_text.py": the folder that has this file, ...}
+    """
     progress = progress and sys.stderr.isatty()
     sandbox = Sandbox(seconds)
     rows = []
     try:
         for exercise in exercises:
-            rows.append(sandbox.grade(exercise, folder))
+            rows.append(sandbox.grade(exercise, folders[exercise.file]))
             if progress:
                 print(f"\r{len(rows)} of {len(exercises)} graded", end="", file=sys.stderr, flush=True)
     finally:
@@ -298,26 +313,60 @@ def sum_up(rows):
 
 def grade_all(exercises, root, seconds):
     """Grade each folder in root: a line of root/grades.csv, written as it goes, and a feedback.txt in it."""
-    folders = sorted(path for path in Path(root).iterdir() if path.is_dir())
-    with open(Path(root, "grades.csv"), "w", newline="", encoding="utf-8") as file:
+    path = Path(root, "grades.csv")
+    check_table(path)
+    folders = sorted(folder for folder in Path(root).iterdir() if folder.is_dir())
+    with open(path, "w", newline="", encoding="utf-8", errors="replace") as file:
         table = csv.writer(file)
-        table.writerow(["student", "points", "of", *[exercise.number for exercise in exercises]])
+        table.writerow([*FIRST_COLUMNS, *[exercise.number for exercise in exercises]])
         for i, folder in enumerate(folders, 1):
-            rows = grade(exercises, find_files(folder, exercises), seconds, progress=False)
-            (folder / "feedback.txt").write_text("\n".join(scoreboard(rows)) + "\n", "utf-8")
+            if is_passed_over(folder.name):
+                print(f"{i} of {len(folders)}: {folder.name} is passed over", flush=True)
+                continue
+            found, notes = find_files(folder, exercises)
+            rows = grade(exercises, {e.file: found.get(e.file, folder) for e in exercises}, seconds, progress=False)
+            lines = [*notes, *scoreboard(rows)]
+            (folder / "feedback.txt").write_text("\n".join(lines) + "\n", "utf-8", errors="replace")
+            missing = dict.fromkeys(e.chapter for e in exercises if e.file not in found)
             points = [row["points"] for row in rows]
-            table.writerow([folder.name, sum(points), sum(row["of"] for row in rows), *points])
+            table.writerow([folder.name, sum(points), sum(row["of"] for row in rows), " ".join(missing), *points])
             file.flush()
             print(f"{i} of {len(folders)}: {folder.name}, {sum_up(rows)}", flush=True)
+            for note in notes:
+                print(f"    {note}", flush=True)
+
+
+FIRST_COLUMNS = ["student", "points", "of", "chapters not handed in"]
+
+
+def check_table(path):
+    """FileExistsError if there is a table that this program has not written."""
+    if path.exists() and not path.read_bytes().startswith(b"student,points,of,"):
+        raise FileExistsError(f"{path}: exists and was not written by this program; move it to another place")
+
+
+def is_passed_over(name):
+    """Whether a folder has no work of students: .git, .history, __MACOSX, backups."""
+    return name.startswith((".", "__")) or "backup" in name.lower()
 
 
 def find_files(folder, exercises):
-    """The folder in a student's folder that holds the files of the exercises; it may lie deeper."""
+    """Where the files of the exercises are in a student's folder, at any depth -> {file: its folder}, lines of notes.
+
+    Of several copies of a file the one nearest the top counts. Each other one is noted.
+    """
     names = {exercise.file for exercise in exercises}
-    for path in sorted(folder.rglob("ch*.py")):
-        if path.name in names:
-            return path.parent
-    return folder
+    found = {}
+    notes = []
+    paths = [path.relative_to(folder) for path in folder.rglob("ch*.py") if path.name in names]
+    for path in sorted(paths, key=lambda path: (len(path.parts), path)):
+        if any(is_passed_over(part) for part in path.parent.parts):
+            notes.append(f"passed over: {path}")
+        elif path.name in found:
+            notes.append(f"passed over: {path}; another {path.name} is as near the top, or nearer")
+        else:
+            found[path.name] = folder / path.parent
+    return found, notes
 
 
 # ---- Command line --------------------------------------------------------------------------------
@@ -342,6 +391,8 @@ def parse(argv):
 
 def main(argv=None):
     """The command line. Exit status 2 and one line for what can't be done."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # names that the console can't show are printed with "?"
     args = parse(argv)
     try:
         exercises = choose(read_exercises(), args.wanted)
@@ -353,7 +404,7 @@ def main(argv=None):
         elif args.all:
             grade_all(exercises, args.all, args.seconds)
         else:
-            rows = grade(exercises, args.folder, args.seconds)
+            rows = grade(exercises, all_in(args.folder, exercises), args.seconds)
             print("\n".join(scoreboard(rows)))
             if args.json:
                 Path(args.json).write_text(json.dumps(rows, indent=1), "utf-8")
@@ -363,11 +414,17 @@ def main(argv=None):
     return 0
 
 
+def all_in(folder, exercises):
+    """-> {file: folder} for the files of all exercises, which are in this one."""
+    return {exercise.file: folder for exercise in exercises}
+
+
 def train(exercises, args):
     """Grade the exercises that a training needs, and train with those that pass."""
+    os.environ.pop("MPLBACKEND", None)  # nothing is shown: what it names is not needed and may be absent
     import own_clip  # of all files here the one that needs the rest of the repository
     used = [exercise for exercise in exercises if exercise.number in own_clip.USED]
-    rows = grade(used, args.folder, args.seconds)
+    rows = grade(used, all_in(args.folder, used), args.seconds)
     own_clip.train(rows, args.folder, args.minutes, args.model)
 
 

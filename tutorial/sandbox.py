@@ -1,7 +1,8 @@
 """The process in which a student's code runs for grade.py: it is told inputs, and gives back outputs.
 
 It knows no answers. Messages are lines of JSON on standard input and output. The first names a file;
-each that follows asks for a piece of work with it; `null` ends it. Where there is fork, each file
+each that follows asks for a piece of work with it; `null` ends it. Before the first answer it says
+"imported", once the import of the file has ended. Where there is fork, each file
 gets a process that has torch loaded already.
 """
 import base64
@@ -122,6 +123,7 @@ def serve(path, requests, replies):
         try:
             if module is None:
                 module = load(path)
+                say(replies, "imported")
             inputs = unpack(request["inputs"])
             reply = {"value": pack(work(module, request["source"], inputs))}
         except BaseException as error:  # sys.exit and KeyboardInterrupt too

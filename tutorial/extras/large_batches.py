@@ -60,8 +60,8 @@ def backward(towers, images, tokens, micro_batch, scaler):
     micro_batch pairs is run again, to pass its own part of that gradient on (Gao et al. 2021, GradCache).
     Batch norm sees a piece, not the whole batch.
     """
-    image_pieces = images.split(micro_batch)
-    token_pieces = tokens.split(micro_batch)
+    image_pieces = split(images, micro_batch)
+    token_pieces = split(tokens, micro_batch)
     one_piece = len(image_pieces) == 1
     # the features of this process's pairs; a batch in one piece is run once, with its graph
     outputs = []
@@ -82,8 +82,8 @@ def backward(towers, images, tokens, micro_batch, scaler):
     image_gradient = own_share(total(image_features.grad), b)  # (b, E)
     text_gradient = own_share(total(text_features.grad), b)  # (b, E)
     # from the features through the encoders, one piece after the other
-    image_gradients = image_gradient.split(micro_batch)
-    text_gradients = text_gradient.split(micro_batch)
+    image_gradients = split(image_gradient, micro_batch)
+    text_gradients = split(text_gradient, micro_batch)
     for i in range(len(image_pieces)):
         is_last = i == len(image_pieces) - 1
         towers.require_backward_grad_sync = is_last  # DistributedDataParallel averages once a step
@@ -92,6 +92,17 @@ def backward(towers, images, tokens, micro_batch, scaler):
         trained = [(x, gradient) for x, gradient in zip(output, gradients) if x.requires_grad]
         torch.autograd.backward([x for x, _ in trained], [gradient for _, gradient in trained])
     return loss.detach()
+
+
+def split(x, micro_batch):
+    """x (b, ...) -> pieces of micro_batch rows and what is left; a single row that is left joins the piece before it.
+
+    A piece of one pair is what batch norm can't take: 5 pairs in pieces of 2 are 2 and 3, not 2, 2 and 1.
+    """
+    sizes = [len(piece) for piece in x.split(micro_batch)]
+    if len(sizes) > 1 and sizes[-1] == 1:
+        sizes = [*sizes[:-2], sizes[-2] + 1]
+    return x.split(sizes)
 
 
 def loss_of_share(image_features, text_features, logit_scale):
@@ -226,14 +237,24 @@ class LargeBatches:
                 self.towers = nn.SyncBatchNorm.convert_sync_batchnorm(self.towers)
             self.towers = nn.parallel.DistributedDataParallel(self.towers)
 
+        share = max(1, batch_size // processes)  # pairs, equally many for each
+        self.check_share(model, share)
+        batch_size = share * processes
+
         def keep_with_scaler(state):
             if keep is not None and rank == 0:
                 keep({**state, "scaler": self.scaler.state_dict()})
 
-        batch_size = max(1, batch_size // processes) * processes  # an equal share for each
         history = train_tiny.train(Share(data), model, tokenizer, batch_size=batch_size, state=state,
                                    keep=keep_with_scaler, step_function=self.step, **options)
         return history if rank == 0 else None
+
+    def check_share(self, model, share):
+        """ValueError if a batch norm that is trained would see a single pair, which has no variance."""
+        trained = model.visual.conv1.weight.requires_grad
+        has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+        if share < 2 and trained and has_batch_norm:
+            raise ValueError("each process has one pair of a batch, and batch norm needs two: take a larger --batch-size")
 
     def step(self, model, optimizer, images, tokens, bfloat16=False):
         """As train_tiny.training_step: images and tokens of this process's share -> the loss of the whole batch.

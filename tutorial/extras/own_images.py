@@ -43,12 +43,14 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+if __name__ == "__main__":
+    os.environ.pop("MPLBACKEND", None)  # which matplotlib would look at, and which may name what is absent
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
 from clip_minimal import CONFIGS, MEAN, STD, normalize
 from zeroshot import OTHER_PICTURES, PICTURES, count_other_pictures, encode_images, encode_texts, find_files
-from zeroshot import is_own_figure, open_image, retrieval
+from zeroshot import made_here, open_image, retrieval
 
 # Captions files in the order in which they are looked for, in any case of letters; where they may lie, and
 # where the pictures that they name
@@ -526,7 +528,7 @@ def check_picture(path):
             warnings.simplefilter("ignore")  # that a picture is large; one that is huge is an error
             with Image.open(path):
                 pass
-        if is_own_figure(path):
+        if made_here(path):
             raise ValueError("it is a figure of zeroshot.py")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
