@@ -216,7 +216,7 @@ def test_no_process_is_left_without_pairs(tmp_path, monkeypatch, size, rounded):
 
 
 def test_processes_share_the_memory_for_pictures(tmp_path, monkeypatch):
-    def no_folder(path, resolution, seed, device, captions_from_names, memory):
+    def no_folder(path, resolution, seed, device, captions_from_names, memory, mean, std):
         raise ValueError(f"{memory:.0f}")
 
     monkeypatch.setenv("WORLD_SIZE", "4")

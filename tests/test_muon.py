@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 import torch
 
-import train_tiny
 from test_train import tiny
 from train_tiny import TEXT_LR, Muon, make_optimizer, orthogonalise
 

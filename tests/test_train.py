@@ -491,7 +491,7 @@ def test_a_rate_of_zero_is_meant():
     """Only where no rate is given there is one to be chosen."""
     for argv in ([], ["--init", "ViT-B/32"]):
         assert train_tiny.parse(["--lr", "0", *argv]).lr == 0
-    assert train_tiny.parse([]).lr == 4e-3
+    assert train_tiny.parse([]).lr == 5e-3
     assert train_tiny.parse(["--init", "ViT-B/32"]).lr == 1e-5
 
 
