@@ -701,7 +701,7 @@ def save(path, model, tokenizer):
 
 def write(path, save_to):
     """Call save_to(file) so that, whenever it is interrupted, path is the old file or the whole new one."""
-    temporary = f"{path}.{os.getpid()}.tmp"  # a name of its own for each process that writes
+    temporary = f"{path}.tmp"
     try:
         with open(temporary, "wb") as file:
             save_to(file)

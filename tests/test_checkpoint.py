@@ -121,26 +121,6 @@ def test_an_interrupted_save_leaves_the_old_file(saved, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_two_processes_write_the_same_file(saved, monkeypatch):
-    """Each writes under a name of its own first: one that another process is still busy with is left alone."""
-    path, model, tokenizer = saved
-    real_save, other = torch.save, make(embed_dim=24)[0]
-
-    def save_and_be_overtaken(content, target):
-        """While this process (9) writes, another one (8) writes the whole file."""
-        monkeypatch.setattr(torch, "save", real_save)
-        monkeypatch.setattr(os, "getpid", lambda: 8)
-        save(path, other, tokenizer)
-        assert load(path)[0].config.embed_dim == 24
-        real_save(content, target)
-
-    monkeypatch.setattr(os, "getpid", lambda: 9)
-    monkeypatch.setattr(torch, "save", save_and_be_overtaken)
-    save(path, model, tokenizer)
-    assert load(path)[0].config.embed_dim == 16
-    assert list(path.parent.iterdir()) == [path]
-
-
 def test_a_full_disk(saved, monkeypatch):
     """PyTorch makes a RuntimeError of it; what comes out names the file and the reason, and the old file is left."""
     path, model, tokenizer = saved
