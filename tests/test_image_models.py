@@ -51,15 +51,15 @@ def test_what_each_kind_minimises(kind, monkeypatch):
     """The first step's loss, written out: labels of what is shown, or which of all views is of the same image."""
     taken = {}
     monkeypatch.setattr(common, "fit", lambda module, loss, steps, text_lr: taken.update(
-        module=module, value=loss(1), steps=steps, text_lr=text_lr))
+        module=module, value=loss(10), steps=steps, text_lr=text_lr))
     monkeypatch.setattr(common, "view", lambda pixels: pixels)
     torch.manual_seed(0)
     model = common.ImageModel(common.OUTPUTS[kind])
     common.train_images(model, kind, common.Shown(3), 7, batch_size=24)
     assert taken["steps"] == 7 and taken["text_lr"] == 1, "the head learns as quickly"
     world = World(3)
-    images, _ = world.batch(1, 24)
-    scenes = world.scenes(world.rng(0, 1), 24)
+    images, _ = world.batch(10, 24)
+    scenes = world.scenes(world.rng(0, 10), 24)
     single = torch.from_numpy(scenes["kind"] != 3)
     obj, colour = (torch.from_numpy(scenes[key][:, 0]) for key in ("object", "colour"))
     if kind == "SimCLR":

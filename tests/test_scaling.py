@@ -45,8 +45,9 @@ def test_full_budget_leaves_nothing_out():
 def test_a_model_is_trained_once_on_its_own_settings(tmp_path, monkeypatch):
     calls = []
 
-    def train(data, model, tokenizer, steps, batch_size, lr, warmup):
+    def train(data, model, tokenizer, steps, batch_size, lr, warmup, muon):
         assert data.evaluate(model, tokenizer, 300) == {}, "tasks measure it"
+        assert not muon
         calls.append((steps, batch_size, lr, data.names_until))
         torch.nn.init.constant_(model.ln_final.bias, 7)
 

@@ -26,6 +26,7 @@ def training_scenes(world, step, n=256):
     """What the scenes of two objects show among the n of a step of training, as World.batch draws them. Steps of names
     only have none."""
     drawn = world.scenes(world.rng(TRAINING, step), n)
+    world.mirror(drawn)
     return {key: values[drawn["kind"] == RELATED] for key, values in drawn.items()}
 
 
