@@ -74,7 +74,7 @@ def test_what_is_searched_is_what_the_model_was_trained_on_and_copies_are_near()
     assert all((trained - image).flatten(1).abs().amax(dim=1).min() == 0 for image in seen[:20])
     images, labels, copied = overlap.test_set(world, steps, 40, 0.3, np.random.default_rng(0))
     far = torch.tensor([(seen - image).square().mean((1, 2, 3)).min() for image in images])
-    assert copied.sum() == 12 and far[copied].max() < 0.6 * far[~copied].median()
+    assert copied.sum() == 12 and far[copied].max() < 0.65 * far[~copied].median()
     assert {key: value.shape for key, value in labels.items()} == {
         "object": (40, 2), "colour": (40, 2), "background": (40, 1)}
 
