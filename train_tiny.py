@@ -691,11 +691,12 @@ def draw_curves(history, batch_size, results, default=None):
         steps = [row["step"] for row in rows]
         left.plot(steps, [row["loss"] for row in rows], color=colour(0))
         right.plot(steps, [row["scale"] for row in rows], color=colour(0))
-        measured = [row for row in rows if "accuracy" in row]
-        steps = [row["step"] for row in measured]
         for i, name in enumerate(results):
+            measured = [row for row in rows if name in row.get("accuracy", {})]
+            steps = [row["step"] for row in measured]
+            values = [row["accuracy"][name] for row in measured]
             label = None if of_default else name
-            middle.plot(steps, [row["accuracy"][name] for row in measured], ".-", color=colour(i), label=label)
+            middle.plot(steps, values, ".-", color=colour(i), label=label)
     left.axhline(np.log(batch_size), color="gray", linestyle=":")
     left.set(xlabel="step", ylabel=f"loss in nats (dotted: a guess, ln {batch_size})", ylim=(0, None))
     for i, (_, chance) in enumerate(results.values()):

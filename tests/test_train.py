@@ -331,6 +331,33 @@ def test_no_tensor_is_made_on_the_wrong_device(name):
     assert zeroshot.classify(model, features, weights).device.type == "meta"
 
 
+def test_curves_show_the_default_run_in_gray_behind():
+    """What one of the two did not measure is left out of its own curves alone."""
+    def row(step, loss, **accuracy):
+        return {"step": step, "loss": loss, "scale": 10 * loss, "accuracy": accuracy}
+
+    history = [row(5, 0.5, objects=0.3, mine=0.9)]
+    default = [row(10, 0.4, objects=0.7), row(20, 0.2, objects=0.8)]
+    figure = train_tiny.draw_curves(history, 8, {"objects": (0.3, 0.01), "mine": (0.9, 0.5)}, default)
+    left, middle, right = figure.axes
+    gray = [line for line in middle.lines if line.get_color() == "lightgray"]
+    assert [list(line.get_ydata()) for line in gray] == [[0.7, 0.8], []]
+    own = {line.get_label(): list(line.get_ydata()) for line in middle.lines if line.get_label() in ("objects", "mine")}
+    assert own == {"objects": [0.3], "mine": [0.9]}
+    assert [list(line.get_ydata()) for line in left.lines[:2]] == [[0.4, 0.2], [0.5]]
+    assert list(right.lines[0].get_ydata()) == [4, 2]
+
+
+def test_the_committed_run_is_the_default_one():
+    """Its settings are what the command line has where nothing is given."""
+    settings = json.loads(train_tiny.DEFAULT_RUN.read_text().splitlines()[0])
+    settings.pop("machine")
+    assert settings == train_tiny.settings_of(train_tiny.parse([]))
+    history, results = train_tiny.read_default_run()
+    assert history[-1]["step"] == settings["steps"]
+    assert results["objects"][1] == 0.01
+
+
 # ---- The command line ----------------------------------------------------------------------------
 
 
