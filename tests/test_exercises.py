@@ -358,7 +358,7 @@ def test_an_import_that_does_not_end_costs_its_seconds_once(tmp_path):
     sandbox.kill()
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932"])
+@pytest.mark.parametrize("encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cp1252", "cp932"))])
 def test_names_that_the_console_cannot_show_end_nothing(tmp_path, encoding):
     """Of students and in what their code says; a name may even be no text."""
     names = ["Nguy\u1ec5n", "\u0141\u00f3d\u017a", os.fsdecode(b"J\xf6rg")]
@@ -432,7 +432,7 @@ def measure(own_clip, step_function):
         model = clip.CLIP(config)
         with torch.no_grad():
             model.logit_scale.fill_(9.0)  # above the clamp
-        history = tiny.train(data, model, tokenizer, 2, 8, every=1, step_function=step_function)
+        history = tiny.train(data, model, tokenizer, 2, 8, every=1, muon=False, step_function=step_function)
         tensors.append(torch.tensor([row["loss"] for row in history]))
         tensors.append(torch.tensor(list(history[-1]["accuracy"].values())))
         tensors.append(model.logit_scale.data)
@@ -440,7 +440,7 @@ def measure(own_clip, step_function):
         tensors.append(shot.encode_penultimate(model, data.examples(2)[0]))
         # the weight decay of each parameter
         decay = {}
-        for group in tiny.make_optimizer(model, 1, 0.1, 0.2).param_groups:
+        for group in tiny.make_optimizer(model, 1, 0.1, 0.2, muon=False).param_groups:
             for parameter in group["params"]:
                 decay[id(parameter)] = group["weight_decay"], group["factor"]
         tensors.append(torch.tensor([decay[id(parameter)] for parameter in model.parameters()]))

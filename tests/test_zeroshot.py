@@ -235,7 +235,7 @@ def test_a_label_that_is_no_utf8_is_read_with_a_question_mark(checkpoint, pictur
     assert capsys.readouterr().err == said + end
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932"])
+@pytest.mark.parametrize("encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cp1252", "cp932"))])
 def test_neither_console_nor_backend_matters(checkpoint, tmp_path, encoding):
     """The command as a process of its own: names beyond the console's letters, and MPLBACKEND naming nothing."""
     folder = tmp_path / "Łódź ễ"

@@ -151,7 +151,8 @@ def clamp_scale(logit_scale):
 
 def adopt_training(chapters, own):
     """-> the training step with the student's loss and clamp. Rate and optimizer go into train_tiny."""
-    def make_optimizer(model, lr, weight_decay, text_lr=train_tiny.TEXT_LR):
+    def make_optimizer(model, lr, weight_decay, text_lr=train_tiny.TEXT_LR, muon=False):
+        """AdamW for all weights, as chapter 7 has it."""
         with_decay, _ = chapters[7].decay_groups(dict(model.named_parameters()))
         param_groups = []
         for name, parameter in model.named_parameters():
@@ -235,10 +236,10 @@ def train(rows, folder, minutes=2, name="tiny-RN"):
     data = train_tiny.World()
     tokenizer = Tokenizer.train(data.texts(), CONFIGS[name].vocab_size)
     config = dataclasses.replace(CONFIGS[name], vocab_size=len(tokenizer.vocab))
-    rate = 5e-3
+    rate = 4e-3
     print("\na few steps, to see how quick it is")
     trial = train_tiny.train(data, new_model(config), tokenizer, 8, lr=rate, every=4,
-                             step_function=step_function)
+                             muon=False, step_function=step_function)
     images_per_second = trial[-1]["images_per_second"]
 
     # as many steps as there is time for, of 256 pairs
@@ -247,7 +248,7 @@ def train(rows, folder, minutes=2, name="tiny-RN"):
     data = train_tiny.World(names_alone_until=round(alone * steps), names_until=round(until * steps))
     print(f"\n{steps} steps, about {minutes:g} minutes")
     model = new_model(config)
-    train_tiny.train(data, model, tokenizer, steps, lr=rate, step_function=step_function)
+    train_tiny.train(data, model, tokenizer, steps, lr=rate, muon=False, step_function=step_function)
     results = data.evaluate(model, tokenizer)
     print(f"\n{len(own)} of {len(PIECES)} pieces are yours;"
           " on pairs of colour and object never seen in training:")
