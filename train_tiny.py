@@ -252,8 +252,9 @@ def orthogonalise(x):
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # no singular value is above 1
     for _ in range(5):
         square = x @ x.transpose(1, 2)  # (n, rows, rows)
-        polynomial = -4.7750 * square + 2.0315 * square @ square
-        x = 3.4445 * x + polynomial @ x
+        # -4.7750 square + 2.0315 square @ square, then 3.4445 x + polynomial @ x, each in one call
+        polynomial = torch.baddbmm(square, square, square, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, polynomial, x, beta=3.4445)
     return x
 
 
