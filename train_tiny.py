@@ -28,6 +28,8 @@ from pathlib import Path
 
 if __name__ == "__main__":
     os.environ.pop("MPLBACKEND", None)  # this program draws into files: what it names is not needed and may be absent
+    # what an Apple GPU (--device mps) lacks runs on the CPU, and PyTorch says so
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 import matplotlib
 import numpy as np

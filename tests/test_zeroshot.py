@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import runpy
 import subprocess
 import sys
 from itertools import combinations
@@ -250,6 +251,22 @@ def test_neither_console_nor_backend_matters(checkpoint, tmp_path, encoding):
     command = [sys.executable, train_tiny.__file__, "--resume", "--out", str(folder)]
     result = subprocess.run(command, capture_output=True, env=environment)
     assert result.returncode == 2 and result.stderr.endswith(b"no interrupted run to go on with" + os.linesep.encode())
+
+
+@pytest.mark.parametrize("program", [zeroshot, train_tiny])
+def test_an_apple_gpu_hands_to_the_cpu_what_it_lacks(program, monkeypatch):
+    """PyTorch asks for the variable while it is imported; what a user has set stays."""
+    source = Path(program.__file__).read_text(encoding="utf-8")
+    assert source.index("PYTORCH_ENABLE_MPS_FALLBACK") < source.index("\nimport torch")
+    monkeypatch.setattr(sys, "argv", [program.__file__, "--help"])
+    monkeypatch.setenv("MPLBACKEND", "agg")  # the program takes it away
+    for before, after in (("0", "0"), (None, "1")):
+        monkeypatch.setenv("PYTORCH_ENABLE_MPS_FALLBACK", "0")
+        if before is None:
+            monkeypatch.delenv("PYTORCH_ENABLE_MPS_FALLBACK")
+        with pytest.raises(SystemExit):
+            runpy.run_path(program.__file__, run_name="__main__")
+        assert os.environ["PYTORCH_ENABLE_MPS_FALLBACK"] == after
 
 
 def test_gelu_may_be_told(checkpoint, picture, capsys):
