@@ -48,7 +48,7 @@ STEPS = {"tiny-RN": 750, "tiny-ViT": 2600}  # that Muon needs to learn the picto
 STEPS_OF_ADAMW = 1700
 TEXT_LR = 0.2  # the text encoder's learning rate, as a share of the image encoder's
 MUON_LR = 5.0  # Muon's learning rate, as a multiple of AdamW's
-NAMES = {"tiny-RN": (0.01, 0.76), "tiny-ViT": (0.15, 0.5)}  # shares of the steps, see World.batch
+NAMES = {"tiny-RN": (0.05, 0.6), "tiny-ViT": (0.15, 0.5)}  # shares of the steps, see World.batch
 DEFAULT_RUN = Path(__file__).parent / "tutorial/results/default_run.jsonl"
 EVERY = 50  # steps between two lines of the log, and between two states that --resume can go on from
 HIDDEN = ("resblocks.", "visual.conv2.", "visual.conv3.", "visual.layer", "q_proj.", "k_proj.", "v_proj.")
@@ -360,7 +360,7 @@ class World:
     measured on them alone.
     """
 
-    def __init__(self, seed=0, device="cpu", resolution=48, mean=MEAN, std=STD, names_alone_until=8, names_until=570):
+    def __init__(self, seed=0, device="cpu", resolution=48, mean=MEAN, std=STD, names_alone_until=38, names_until=450):
         self.seed = seed
         self.device = device
         self.resolution = resolution
@@ -388,7 +388,8 @@ class World:
         The model learns only what helps to tell the pairs of a batch apart. If colours and
         backgrounds suffice for that, it learns the hundred names slowly; if all captions are names
         alone, it hardly learns colours. So all batches have names alone until `names_alone_until`,
-        then every third one until `names_until`, then none.
+        then every third one until `names_until`, then none. And so that names do not suffice either,
+        all other batches hold rivals (see `scenes`) and mirrored scenes.
         """
         rng = self.rng(TRAINING, step)
         every_third = step < self.names_until and step % 3 == 0
@@ -396,7 +397,7 @@ class World:
             scenes = self.scenes(rng, n, "single")
             captions = self.captions(scenes, rng, NAMES_ONLY)
         else:
-            scenes = self.scenes(rng, n)
+            scenes = self.scenes(rng, n, rivals=True)
             self.mirror(scenes)
             captions = self.captions(scenes, rng)
         return normalize(self.draw(scenes), self.mean, self.std), captions
@@ -428,7 +429,7 @@ class World:
         captions = self.captions(scenes, self.rng(EVALUATION, 7), EVERYTHING)
         return normalize(self.draw(scenes), self.mean, self.std), captions
 
-    def scenes(self, rng, n, kind=None, held_out=False):
+    def scenes(self, rng, n, kind=None, held_out=False, rivals=False):
         """What n scenes show -> a dict of arrays. A scene shows the first `count` of its four sprites.
 
         kind, background, size, place, relation, count   (n,), numbers in the order of the tables above
@@ -437,7 +438,8 @@ class World:
         shade                                            (n, 4, 3), what is added to the colour
 
         `kind` is the name of the only kind of scene wanted. With held_out=True all pairs of colour and
-        object are held-out ones, otherwise none.
+        object are held-out ones, otherwise none. With rivals=True the second half of the scenes has the
+        same objects as the first half, so that something else has to tell them apart.
         """
         # what a scene is, and what is in it
         if kind is None:
@@ -454,6 +456,8 @@ class World:
         objects = rng.integers(len(OBJECTS), size=(n, 4))
         other = rng.integers(1, len(OBJECTS), n)
         objects[:, 1] = (objects[:, 0] + other) % len(OBJECTS)  # two that are related are different
+        if rivals:
+            objects[n // 2:2 * (n // 2)] = objects[:n // 2]
 
         # A background on which each of the first two objects has an allowed colour that shows. (There
         # always is such a background. For simplicity it has to suit both also where one is shown.)

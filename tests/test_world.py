@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from train_tiny import (BACKGROUNDS, COLOURS, COUNTS, EVERYTHING, KINDS, MENTIONS, OBJECTS, PLACES, RELATED, RELATIONS, SIZES,
-                        World, article, counted, render)
+from train_tiny import (BACKGROUNDS, COLOURS, COUNTED, COUNTS, EVERYTHING, KINDS, MENTIONS, OBJECTS, PLACES, RELATED,
+                        RELATIONS, SIZES, World, article, counted, render)
 
 NAMES = {name: i for i, name in enumerate(OBJECTS)} | {counted(2, name)[4:]: i for i, name in enumerate(OBJECTS)}
 NOUN = re.compile(rf"\b(?:({'|'.join(COLOURS)}) )?({'|'.join(sorted(NAMES, key=len, reverse=True))})\b")
@@ -192,7 +192,7 @@ def test_names_come_first_then_in_turns():
 
 
 def test_half_of_the_relations_mirror_the_other_half():
-    """Same two things in the same colours on the same background, each where the other one was; the rest is untouched."""
+    """Same two things, colours and background, each where the other one was; the rest is untouched."""
     world = World()
     rng = world.rng(0, 7)
     before = world.scenes(rng, 200)
@@ -237,6 +237,34 @@ def test_training_batches_hold_mirrored_scenes():
     _, captions = world.batch(3, 256)
     assert with_rival(captions) >= 4
     assert with_rival(world.captions(world.scenes(world.rng(0, 3), 256), world.rng(0, 4))) == 0
+
+
+def test_rivals_have_the_same_objects_and_little_else():
+    """The second half of a batch shows the objects of the first half, each in a colour, place and number of its own."""
+    world = World()
+    scenes = world.scenes(world.rng(0, 5), 201, rivals=True)
+    first, second = slice(0, 100), slice(100, 200)
+    # counted scenes show one object up to four times, so the second name is compared in the others
+    assert (scenes["object"][first, 0] == scenes["object"][second, 0]).all()
+    both = (scenes["kind"][first] != COUNTED) & (scenes["kind"][second] != COUNTED)
+    assert both.sum() > 30 and (scenes["object"][first, 1] == scenes["object"][second, 1])[both].all()
+    for key in ("kind", "background", "place", "count"):
+        assert (scenes[key][first] == scenes[key][second]).mean() < 0.5, key
+    assert (scenes["colour"][first, 0] == scenes["colour"][second, 0]).mean() < 0.3
+    assert not world.held_out[scenes["object"][:, :2], scenes["colour"][:, :2]].any()
+    # as drawn without rivals, hardly any two are alike
+    scenes = world.scenes(world.rng(0, 5), 201)
+    assert (scenes["object"][first, 0] == scenes["object"][second, 0]).sum() < 10
+
+
+def test_training_batches_hold_rivals():
+    """Half of the names of a batch occur twice; captions drawn singly name more different things."""
+    world = World()
+    _, captions = world.batch(1000, 256)
+    named = [name for caption in captions for _, name in nouns(caption)[:1]]
+    drawn = world.captions(world.scenes(world.rng(0, 1000), 256), world.rng(0, 1001))
+    drawn = [name for caption in drawn for _, name in nouns(caption)[:1]]
+    assert len(set(named)) < 80 < len(set(drawn))
 
 
 def test_examples_are_true_pairs_of_held_out_scenes(world):
