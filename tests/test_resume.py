@@ -23,9 +23,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import clip_minimal
 import train_tiny
-import zeroshot
 from train_tiny import TEXTS, World, main
 from tutorial.extras.own_images import Folder
+from tutorial.extras.pictures import made_here
 
 STEPS = 12
 EVERY = 2  # steps between two states
@@ -569,12 +569,12 @@ def test_a_drawing_replaces_only_a_drawing(out, monkeypatch, capsys, option):
     if option == "--show":
         for argv in (["--force"], []):
             assert main([option, *argv, "--out", str(out)]) == 0
-        assert zeroshot.made_here(out / name)
+        assert made_here(out / name)
 
 
 def test_pictures_of_a_run_are_figures_of_this_project(broken):
     for name in ("curves.png", "similarity.png"):
-        assert zeroshot.made_here(broken / "whole" / name)
+        assert made_here(broken / "whole" / name)
 
 
 def test_the_same_run_once_more_keeps_the_states_until_it_has_one(out, broken, capsys, monkeypatch):
