@@ -602,17 +602,15 @@ def load_model(name_or_path, device="cpu", gelu=None, fast=False):
     gelu, "gelu" or "quick_gelu", overrules what the files say; fast=True accelerates the model.
     """
     check_device(device)
-    model = None
-    quick_gelu = None
-    if gelu is None:
+    by_extra = gelu is not None  # `load` can't be told the kind of GELU
+    if not by_extra:
         try:
             model, tokenizer = load(name_or_path, device)
         except OtherLayout:
-            pass  # for the extra
-    else:
-        quick_gelu = gelu == "quick_gelu"  # which `load` can't be told
-    if model is None:
+            by_extra = True
+    if by_extra:
         from tutorial.extras.convert import load_other
+        quick_gelu = {"gelu": False, "quick_gelu": True, None: None}[gelu]
         model, tokenizer = load_other(name_or_path, device, quick_gelu)
     if fast:
         from tutorial.extras.fast import accelerate
