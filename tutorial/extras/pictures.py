@@ -98,7 +98,8 @@ def open_image(path):
     # more than 8 bits a level
     if image.mode == "F" or image.mode.startswith("I"):
         image = scale_levels(image)
-    elif deep and max(np.ravel(image.getextrema())) < 16:  # 12 bits in 16
+    elif deep and np.max(image.getextrema()) < 16:
+        # Pillow kept the upper byte of each level, which is at most 15 where there are 12 bits in 16
         image = image.point(lambda level: 17 * level)
     # the middle of a ribbon
     longest = 100 * min(image.size)
@@ -129,9 +130,11 @@ def scale_levels(image):
     is black and the highest white.
     """
     levels = np.asarray(image)  # (H, W)
+    # the tag for the format of the levels; 1, also where it is missing, means unsigned
     unsigned = image.format == "TIFF" and image.tag_v2.get(339, (1,)) == (1,)
     if unsigned and image.mode == "I":
         levels = levels.view(np.uint32)  # which Pillow took for signed ones
+    # which level is black, and which is white?
     known = np.isfinite(levels)
     black = float(levels.min(where=known, initial=0))
     white = float(levels.max(where=known, initial=0))
@@ -142,6 +145,7 @@ def scale_levels(image):
         while white >= 2 ** bits:
             bits += 2
         white = 2 ** bits - 1
+    # from 0 to 255
     levels = np.where(known, levels, black).astype(np.float32)
     levels = (levels - black) / (white - black) * 255
     return Image.fromarray(levels.round().astype(np.uint8))
