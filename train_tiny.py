@@ -15,14 +15,11 @@ Letters in shape comments: B batch, T tokens, n images or scenes, R resolution, 
 """
 import argparse
 import dataclasses
-import json
 import math
 import os
-import platform
 import sys
 import textwrap
 import time
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -39,8 +36,11 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 import zeroshot
-from clip_minimal import (CLIP, CONFIGS, HEAD_WIDTH, MEAN, STD, CLIPConfig, OtherLayout, Tokenizer, contrastive_loss,
-                          load, normalize, save, write)
+from clip_minimal import (CLIP, CONFIGS, HEAD_WIDTH, MEAN, STD, CLIPConfig, Tokenizer, contrastive_loss, load,
+                          normalize, save, write)
+from tutorial.extras.pictures import figure_path, save_figure
+from tutorial.extras.runs import (check_place, read_default_run, restore, settings_of, take_settings, what_is_left,
+                                  write_log)
 
 # ---- Training (Sections 2.3 and 2.5) -------------------------------------------------------------
 
@@ -49,7 +49,6 @@ STEPS_OF_ADAMW = 1700
 TEXT_LR = 0.2  # the text encoder's learning rate, as a share of the image encoder's
 MUON_LR = 5.0  # Muon's learning rate, as a multiple of AdamW's
 NAMES = {"tiny-RN": (0.05, 0.6), "tiny-ViT": (0.15, 0.5)}  # shares of the steps, see World.batch
-DEFAULT_RUN = Path(__file__).parent / "tutorial/results/default_run.jsonl"
 EVERY = 50  # steps between two lines of the log, and between two states that --resume can go on from
 HIDDEN = ("resblocks.", "visual.conv2.", "visual.conv3.", "visual.layer", "q_proj.", "k_proj.", "v_proj.")
 
@@ -684,26 +683,24 @@ def join(*words):
 # ---- Figures -------------------------------------------------------------------------------------
 
 
-def draw_curves(history, batch_size, results, default=None):
+def draw_curves(history, batch_size, results, default=()):
     """A history of `train` -> figure: loss, accuracy (chance is taken from results) and scale against the steps.
 
     In gray behind them is the history of the default run, if it is given.
     """
     figure = Figure(figsize=(14, 3.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    for rows, of_default in ((default or [], True), (history, False)):
-        def colour(number):
-            return "lightgray" if of_default else f"C{number}"
-
-        steps = [row["step"] for row in rows]
-        left.plot(steps, [row["loss"] for row in rows], color=colour(0))
-        right.plot(steps, [row["scale"] for row in rows], color=colour(0))
-        for i, name in enumerate(results):
-            measured = [row for row in rows if name in row.get("accuracy", {})]
-            steps = [row["step"] for row in measured]
-            values = [row["accuracy"][name] for row in measured]
-            label = None if of_default else name
-            middle.plot(steps, values, ".-", color=colour(i), label=label)
+    # the default run
+    left.plot(*curve(default, "loss"), color="lightgray")
+    right.plot(*curve(default, "scale"), color="lightgray")
+    for name in results:
+        middle.plot(*accuracy_curve(default, name), ".-", color="lightgray")
+    # this run
+    left.plot(*curve(history, "loss"), color="C0")
+    right.plot(*curve(history, "scale"), color="C0")
+    for i, name in enumerate(results):
+        middle.plot(*accuracy_curve(history, name), ".-", color=f"C{i}", label=name)
+    # guesses and chance, axes and legends
     left.axhline(np.log(batch_size), color="gray", linestyle=":")
     left.set(xlabel="step", ylabel=f"loss in nats (dotted: a guess, ln {batch_size})", ylim=(0, None))
     for i, (_, chance) in enumerate(results.values()):
@@ -715,6 +712,25 @@ def draw_curves(history, batch_size, results, default=None):
         right.plot([], [], "lightgray", label="the default run")
         right.legend(fontsize=8, loc="lower right")
     return figure
+
+
+def curve(history, name):
+    """What each row of a history has under this name -> steps, values."""
+    steps = [row["step"] for row in history]
+    values = [row[name] for row in history]
+    return steps, values
+
+
+def accuracy_curve(history, name):
+    """The accuracy of this name, which only some rows of a history have -> steps, values."""
+    steps = []
+    values = []
+    for row in history:
+        accuracy = row.get("accuracy", {})
+        if name in accuracy:
+            steps.append(row["step"])
+            values.append(accuracy[name])
+    return steps, values
 
 
 def draw_similarity(model, tokenizer, images, captions):
@@ -743,8 +759,8 @@ def draw_similarity(model, tokenizer, images, captions):
 # ---- Command line --------------------------------------------------------------------------------
 
 
-def parse(argv):
-    """The command line's options."""
+def new_parser():
+    """The parser of the command line."""
     description = __doc__.split("\n\nLetters")[0]  # all but the letters of shape comments
     parser = argparse.ArgumentParser(prog="train_tiny.py", description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -779,19 +795,31 @@ def parse(argv):
     large.add_argument("--micro-batch", type=int, metavar="N", help="run the encoders on N pairs at a time: less memory")
     large.add_argument("--checkpointing", action="store_true", help="recompute activations: less memory, more time")
     large.add_argument("--compile", action="store_true", help="torch.compile: a slow start, then faster on a GPU")
+    return parser
+
+
+def parse(argv):
+    """The command line's options; in args.given those of the settings that were not left to their defaults."""
+    parser = new_parser()
     args = parser.parse_args(argv)
     # which settings were given? parsed once more, with None in the place of all defaults
     without_defaults = argparse.Namespace(**dict.fromkeys(vars(args)))
     given = settings_of(parser.parse_args(argv, without_defaults))
     args.given = {name: value for name, value in given.items() if value is not None}
+    # defaults that depend on other options
     if args.lr is None:
         args.lr = 1e-5 if args.init else 5e-3
     if args.optimizer is None:
         args.optimizer = "adamw" if args.init else "muon"
     if args.steps is None:
-        args.steps = STEPS_OF_ADAMW if args.optimizer == "adamw" else STEPS.get(args.model, STEPS["tiny-RN"])
-    micro_batch = 2 if args.micro_batch is None else args.micro_batch
-    if min(args.steps, args.batch_size, micro_batch) < 2:
+        args.steps = STEPS.get(args.model, STEPS["tiny-RN"])
+        if args.optimizer == "adamw":
+            args.steps = STEPS_OF_ADAMW
+    # what can't be
+    numbers = [args.steps, args.batch_size]
+    if args.micro_batch is not None:
+        numbers.append(args.micro_batch)
+    if min(numbers) < 2:
         parser.error("--steps, --batch-size and --micro-batch must be at least 2")
     if args.data == "":
         parser.error('--data "" names no folder')  # a shell makes that of a variable that is not set
@@ -826,7 +854,7 @@ def main(argv=None):
         print(f"train_tiny.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nstopped; {what_is_left(args)}", file=sys.stderr)
+        print(f"\nstopped; {what_is_left(args, EVERY)}", file=sys.stderr)
         return 130
     finally:
         torch.set_float32_matmul_precision("highest")  # PyTorch's default; `run` may have changed it
@@ -835,58 +863,103 @@ def main(argv=None):
 
 def needs_large_batches(args):
     """Whether something is asked for that is not in this file's training loop."""
-    processes = int(os.environ.get("WORLD_SIZE", 1))  # torchrun sets it
     other_precision = args.precision in ("tf32", "float16")
-    return bool(processes > 1 or args.micro_batch or args.checkpointing or args.compile or other_precision)
+    return bool(count_processes() > 1 or args.micro_batch or args.checkpointing or args.compile or other_precision)
+
+
+def count_processes():
+    """How many processes train together: one, unless torchrun has started more."""
+    return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def run(args, state=None, train_function=None):
-    """Train with these options, from the beginning or from a state, and leave the results in --out."""
+    """Train with these options, from the beginning or from a state, and leave the results in --out.
+
+    `train_function` is called in the place of `train`. Of several processes, only the first gets a
+    history from it, and writes the results.
+    """
     out = Path(args.out)
-    # a model to begin with: new, trained by someone else, or from the state
-    tokenizer = None
-    weights = None
-    if state is not None:
-        config = CLIPConfig(**state["config"])
-        tokenizer = Tokenizer(state["merges"])
-    elif args.init:
-        source, tokenizer = load_any(args.init)
-        config = source.config
-        weights = source.state_dict()
-    else:
-        config = CONFIGS[args.model]
-    # data
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    if args.data:
-        from tutorial.extras.own_images import Folder
-        memory = 2e9 / processes  # bytes of pictures to keep, in each process
-        data = Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names, memory,
-                      mean=config.image_mean, std=config.image_std)
-        args.batch_size = min(args.batch_size, len(data.train))
-    else:
-        alone, until = NAMES.get(args.model, NAMES["tiny-RN"])
-        data = World(args.seed, args.device, config.image_resolution, config.image_mean, config.image_std,
-                     round(alone * args.steps), round(until * args.steps))
-    args.batch_size = max(1, args.batch_size // processes) * processes  # an equal share for each
+    config, tokenizer, weights = what_to_begin_with(args, state)
+    data = make_data(args, config)
+    args.batch_size = fitting_batch_size(args, data)
     out.mkdir(parents=True, exist_ok=True)
     if args.show:
-        path = zeroshot.figure_path(out / "show.png", args.force)
-        images, captions = data.examples(48)
-        pictures = zeroshot.levels(images, config.image_mean, config.image_std)
-        zeroshot.save_figure(zeroshot.draw_sheet(pictures, captions), path, dpi=120)
-        print(f"drawn into {path}")
+        show(out, data, config, args.force)
         return
-    settings = settings_of(args)
+    # is there anything that must not be replaced, or that has changed?
+    settings = settings_of(args)  # which are in the log and in each state
     if state is None:
-        check_place(out, settings, args.force)
+        check_place(out, settings, args.force, EVERY)
     texts = data.texts()
-    data_key = f"{len(texts)} captions with checksum {zlib.crc32(repr(texts).encode()):08x}"
+    data_key = key_of_data(texts)
     if state is not None and state["data"] != data_key:
         raise ValueError(f"the data have changed since the run began: {data_key}, and there were {state['data']}")
     # tokenizer and model
     if tokenizer is None:
         tokenizer = Tokenizer.train(texts, config.vocab_size)
         config = dataclasses.replace(config, vocab_size=len(tokenizer.vocab))
+    model = make_model(args, config, weights)
+    print(describe(args, model, tokenizer, texts), flush=True)
+    # train
+    of_run = {"settings": settings, "given": args.given, "merges": tokenizer.merges,
+              "config": dataclasses.asdict(config), "data": data_key}
+
+    def keep(latest):
+        keep_state(out, {**latest, **of_run})
+        write_log(out, settings, latest["history"])
+
+    started = time.time()
+    train_function = train_function or train
+    history = train_function(data, model, tokenizer, state=state, keep=keep, **training_options(args))
+    if history is None:
+        return
+    since = " since it was resumed" if args.resume else ""
+    print(f"trained in {(time.time() - started) / 60:.1f} minutes{since}\n")
+    leave_results(args, data, model, tokenizer, history)
+
+
+def what_to_begin_with(args, state):
+    """-> configuration, tokenizer and weights: of a state, of the model of --init, or of a new model.
+
+    The weights of a state are left to `train`. A new model has None in the place of what it has yet to learn.
+    """
+    if state is not None:
+        return CLIPConfig(**state["config"]), Tokenizer(state["merges"]), None
+    if args.init:
+        source, tokenizer = zeroshot.load_model(args.init)
+        return source.config, tokenizer, source.state_dict()
+    return CONFIGS[args.model], None, None
+
+
+def make_data(args, config):
+    """The pictures of --data, or the pictogram world, as the model of this configuration wants them."""
+    if args.data:
+        from tutorial.extras.own_images import Folder
+        memory = 2e9 / count_processes()  # bytes of pictures to keep, in each process
+        return Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names, memory,
+                      mean=config.image_mean, std=config.image_std)
+    alone, until = NAMES.get(args.model, NAMES["tiny-RN"])
+    return World(args.seed, args.device, config.image_resolution, config.image_mean, config.image_std,
+                 round(alone * args.steps), round(until * args.steps))
+
+
+def fitting_batch_size(args, data):
+    """--batch-size, but no more than there are pictures, and an equal share for each process."""
+    batch_size = args.batch_size
+    if args.data:
+        batch_size = min(batch_size, len(data.train))
+    share = max(1, batch_size // count_processes())
+    return share * count_processes()
+
+
+def key_of_data(texts):
+    """What tells whether the captions are those that a run began with."""
+    checksum = zlib.crc32(repr(texts).encode())
+    return f"{len(texts)} captions with checksum {checksum:08x}"
+
+
+def make_model(args, config, weights):
+    """A model to train: with these weights, or random ones where they are None."""
     torch.manual_seed(args.seed)
     model = CLIP(config)
     if weights is not None:
@@ -900,57 +973,68 @@ def run(args, state=None, train_function=None):
         # Lets PyTorch multiply float32 matrices with oneDNN, which is up to twice as quick as MKL. (Processors
         # with AMX units round the factors to bfloat16 then.) `main` takes it back.
         torch.set_float32_matmul_precision("medium")
-    print(describe(args, model, tokenizer, texts), flush=True)
-    # train
-    keep = Keeper(out, settings, args.given, config, tokenizer, data_key, is_new=state is None)
-    started = time.time()
-    train_function = train_function or train
-    text_lr = 1.0 if args.init else TEXT_LR  # encoders that are trained already can keep up with each other
-    history = train_function(
-        data, model, tokenizer, steps=args.steps, batch_size=args.batch_size, lr=args.lr,
-        weight_decay=args.weight_decay, warmup=args.warmup, text_lr=text_lr, muon=args.optimizer == "muon",
-        bfloat16=args.precision == "bfloat16", every=EVERY, state=state, keep=keep)
-    if history is None:
-        return  # of several processes, only the first has a history and writes the results
-    since = " since it was resumed" if args.resume else ""
-    print(f"trained in {(time.time() - started) / 60:.1f} minutes{since}\n")
-    # results
+    return model
+
+
+def training_options(args):
+    """What `train` is told of the command line's options."""
+    return {
+        "steps": args.steps,
+        "batch_size": args.batch_size,
+        "lr": args.lr,
+        "weight_decay": args.weight_decay,
+        "warmup": args.warmup,
+        "text_lr": 1.0 if args.init else TEXT_LR,  # encoders that are trained already can keep up with each other
+        "muon": args.optimizer == "muon",
+        "bfloat16": args.precision == "bfloat16",
+        "every": EVERY,
+    }
+
+
+def keep_state(out, state):
+    """Keep the state of a run, from which --resume goes on, and the one before it.
+
+    It is written under another name and then renamed, so that whenever the program is stopped there is a
+    whole one. States of an earlier run in the same place go once there is one of this run.
+    """
+    write(out / "state.new.pt", lambda file: torch.save(state, file))
+    is_first = len(state["history"]) == 1
+    if is_first:
+        # state.pt, if there is one, is an earlier run's
+        (out / "state.before.pt").unlink(missing_ok=True)
+    elif (out / "state.pt").exists():
+        os.replace(out / "state.pt", out / "state.before.pt")
+    os.replace(out / "state.new.pt", out / "state.pt")
+
+
+def leave_results(args, data, model, tokenizer, history):
+    """Measure the trained model, print what it reaches, and leave it in --out, with the log and figures."""
+    out = Path(args.out)
     save(out / "clip.pt", model, tokenizer)
     results = data.evaluate(model, tokenizer)
-    default_history, default_results = ([], {}) if args.data else read_default_run()
+    default_history = []
+    default_results = {}
+    if not args.data:
+        default_history, default_results = read_default_run()
     print("on held-out pairs, never seen in training:")
     for name, (value, chance) in results.items():
         line = f"  {name:20}{value:7.1%}   chance {chance:.1%}"
         if name in default_results:
-            line += f"   default run {default_results[name][0]:.1%} ({100 * (value - default_results[name][0]):+.1f})"
+            default, _ = default_results[name]
+            line += f"   default run {default:.1%} ({100 * (value - default):+.1f})"
         print(line)
-    write_log(out, settings, [*history, {"results": results}])
+    write_log(out, settings_of(args), [*history, {"results": results}])
+    # figures
     curves = draw_curves(history, args.batch_size, results, default_history)
-    zeroshot.save_figure(curves, out / "curves.png", dpi=120)
-    figure = draw_similarity(model, tokenizer, *data.examples(12))
-    zeroshot.save_figure(figure, out / "similarity.png", dpi=120, bbox_inches="tight")
+    save_figure(curves, out / "curves.png", dpi=120)
+    images, captions = data.examples(12)
+    similarity = draw_similarity(model, tokenizer, images, captions)
+    save_figure(similarity, out / "similarity.png", dpi=120, bbox_inches="tight")
+    # what to do with it
+    command = f"python train_tiny.py --demo --out {out}"
     if args.data:
         command = f"python zeroshot.py IMAGE --labels TEXT --model {out}/clip.pt"
-    else:
-        command = f"python train_tiny.py --demo --out {out}"
     print(f"\nin {out}: clip.pt, log.jsonl, curves.png, similarity.png; next: {command}")
-
-
-def read_default_run():
-    """The log of the default run that comes with this code -> its history and its results, to compare with."""
-    if not DEFAULT_RUN.exists():
-        return [], {}
-    _, *history, last = [json.loads(line) for line in DEFAULT_RUN.read_text().splitlines()]
-    return history, last["results"]
-
-
-def load_any(name_or_path):
-    """A published model or a checkpoint of any layout -> (model, tokenizer)."""
-    try:
-        return load(name_or_path)
-    except OtherLayout:
-        from tutorial.extras.convert import load_other
-        return load_other(name_or_path)
 
 
 def freeze(model, encoder):
@@ -981,139 +1065,36 @@ def describe(args, model, tokenizer, texts):
     return line
 
 
-class Keeper:
-    """Writes the state and the log of a run: called with a state, it keeps that one and the one before it.
-
-    States of an earlier run in the same place go once there is a whole one of this run.
-    """
-
-    def __init__(self, out, settings, given, config, tokenizer, data_key, is_new):
-        self.out = out
-        self.of_run = {"settings": settings, "given": given, "merges": tokenizer.merges,
-                       "config": dataclasses.asdict(config), "data": data_key}
-        self.is_new = is_new  # no state of this run has been written yet
-
-    def __call__(self, state):
-        whole = {**state, **self.of_run}
-        write(self.out / "state.new.pt", lambda file: torch.save(whole, file))
-        if self.is_new:
-            (self.out / "state.before.pt").unlink(missing_ok=True)
-        elif (self.out / "state.pt").exists():
-            os.replace(self.out / "state.pt", self.out / "state.before.pt")
-        os.replace(self.out / "state.new.pt", self.out / "state.pt")
-        self.is_new = False
-        write_log(self.out, self.of_run["settings"], state["history"])
-
-
-def write_log(out, settings, rows):
-    """log.jsonl: a line of JSON for settings and machine, for each line of the log, and at the end for the results."""
-    machine = {"system": platform.platform(), "torch": torch.__version__, "threads": torch.get_num_threads()}
-    lines = [json.dumps(row) + "\n" for row in ({**settings, "machine": machine}, *rows)]
-    write(out / "log.jsonl", lambda file: file.write("".join(lines).encode()))
-
-
-def settings_of(args):
-    """The options that a run depends on, as a dict."""
-    of_this_call = ("resume", "show", "demo", "out", "force", "device", "given")
-    return {name: value for name, value in vars(args).items() if name not in of_this_call}
-
-
-def read_settings(out):
-    """The settings of the run whose log is in a folder, or None."""
-    try:
-        with open(out / "log.jsonl", encoding="utf-8") as file:
-            settings = json.loads(file.readline())
-        settings.pop("machine", None)
-        return settings
-    except (ValueError, OSError, AttributeError):
-        return None
-
-
-def check_place(out, settings, force):
-    """FileExistsError if a new run would replace anything else than a run of the same settings, unless force."""
-    names = ("clip.pt", "log.jsonl", "curves.png", "similarity.png", "state.pt", "state.before.pt", "state.new.pt")
-    taken = [name for name in names if (out / name).exists()]
-    if force or not taken:
-        return
-    earlier = read_settings(out)
-    if earlier == settings:
-        print(f"{out} has a run with the same settings, which begins anew; its states stay until step {EVERY}")
-        return
-    # what is there, and what can be done
-    there = ", ".join(taken)
-    if isinstance(earlier, dict):
-        differing = [f"{name} {earlier.get(name)}" for name in settings if earlier.get(name) != settings[name]]
-        there = f"a run with other settings ({', '.join(differing)})"
-    ways = "name another --out, or replace it with --force"
-    if list(out.glob("state*.pt")):
-        ways = f"go on with it by --resume, {ways}"
-    raise FileExistsError(f"{out} has {there}: {ways}")
-
-
-def take_settings(args, state):
-    """Let the settings of an interrupted run hold, and --data where it is given. ValueError if others were given."""
-    settings = state["settings"]
-    # of a batch size that was more than there are pairs the settings have what was left
-    asked = {**settings, **state.get("given", {})}
-    for name, value in args.given.items():
-        if name != "data" and value not in (settings.get(name), asked.get(name)):
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option} {value}: the run in {args.out} began with {settings.get(name)}, and --resume"
-                             " goes on with its settings; leave this out, or begin a run in another --out")
-    vars(args).update(settings)
-    args.data = args.given.get("data", args.data)
-    args.given = state.get("given", {})
-    if args.data and not os.path.isdir(args.data):
-        raise FileNotFoundError(f"{args.data}: no such folder; if the data have moved, say where by --resume --data DIR")
-
-
-def what_is_left(args):
-    """Of a command that was stopped: how to go on with its run, if there is a state of it."""
-    out = Path(args.out)
-    if args.show or args.demo:
-        return "nothing was drawn"
-    if list(out.glob("state*.pt")) and read_settings(out) == settings_of(args):
-        return f"go on with: python train_tiny.py --resume --out {args.out}"
-    return f"before step {EVERY} there is no state to go on with"
-
-
-def restore(out, device):
-    """The last state of an interrupted run; where that is damaged, another one."""
-    # state.new.pt is there if the run was killed while the Keeper renamed the files
-    for path in (out / "state.pt", out / "state.before.pt", out / "state.new.pt"):
-        if not path.exists():
-            continue
-        try:
-            damaged = zipfile.ZipFile(path).testzip()  # compares checksums, which torch.load does not
-            if damaged is not None:
-                raise ValueError(f"{damaged} has changed")
-            state = torch.load(path, map_location=device, weights_only=True)
-            if "step" not in state:
-                raise ValueError("it is not the state of a run")
-            return state
-        except Exception as error:  # whatever a damaged file makes its readers raise
-            reason = " ".join(str(error).split())[:99]
-            print(f"{path} is damaged ({reason}); trying another one", file=sys.stderr)
-    raise FileNotFoundError(f"{out}: no interrupted run to go on with")
+def show(out, data, config, force=False):
+    """Draw a contact sheet of held-out images with captions that tell everything."""
+    path = figure_path(out / "show.png", force)
+    images, captions = data.examples(48)
+    pictures = zeroshot.levels(images, config.image_mean, config.image_std)
+    save_figure(zeroshot.draw_sheet(pictures, captions), path, dpi=120)
+    print(f"drawn into {path}")
 
 
 def demo(out, device, force=False):
     """Freshly drawn held-out scenes against every "a <colour> <object>": print and draw the most probable labels."""
-    path = zeroshot.figure_path(out / "demo.png", force)
+    path = figure_path(out / "demo.png", force)
     model, tokenizer = load(out / "clip.pt", device)
     config = model.config
     world = World(int(time.time()), device, config.image_resolution, config.image_mean, config.image_std)
     images, captions = world.examples(9, "single")
-    labels = [article(f"{colour} {name}") for colour in COLOURS for name in OBJECTS]
+    labels = []
+    for colour in COLOURS:
+        for name in OBJECTS:
+            labels.append(article(f"{colour} {name}"))
     weights = zeroshot.zero_shot_classifier(model, tokenizer, labels)
     features = zeroshot.encode_images(model, images)
     probabilities = zeroshot.classify(model, features, weights).cpu()  # (9, labels)
     print(f"{len(labels)} labels; no pair of colour and object below was ever seen in training")
     for caption, row in zip(captions, probabilities):
-        print(f"  {caption:45} ->  {row.max():5.1%} {labels[row.argmax()]}")
+        best = row.argmax()
+        print(f"  {caption:45} ->  {row[best]:5.1%} {labels[best]}")
     pictures = zeroshot.levels(images, config.image_mean, config.image_std)
     figure = zeroshot.draw_probabilities(pictures, captions, labels, probabilities)
-    zeroshot.save_figure(figure, path, dpi=150)
+    save_figure(figure, path, dpi=150)
     print(f"drawn into {path}")
 
 

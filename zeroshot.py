@@ -14,10 +14,10 @@ Letters in shape comments: B images, M texts, N classes, K templates, D width, E
 import argparse
 import glob
 import json
+import math
 import os
 import sys
 import textwrap
-import warnings
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -29,9 +29,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from clip_minimal import MEAN, SHA256, STD, OtherLayout, load, normalize, preprocess, write
+from tutorial.extras.pictures import (PICTURES, count_other_pictures, figure_path, find_files, made_here, open_image,
+                                      save_figure)
 
 # ---- A classifier from label text (Figure 1, steps 2 and 3; Section 3.1.2) -----------------------
 
@@ -261,12 +263,6 @@ def best_exponent(scores):
 
 # ---- Image search: the pictures of a folder that fit a text, or another picture ------------------
 
-# How the names of pictures end: of those that Pillow opens (some formats it only knows by name), and of others
-PICTURES = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN}
-PICTURES -= {".bufr", ".emf", ".eps", ".grib", ".h5", ".hdf", ".iim", ".mpeg", ".mpg", ".ps", ".wmf"}
-OTHER_PICTURES = {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".jxl", ".nef",
-                  ".orf", ".pef", ".raf", ".rw2", ".svg", ".svgz", ".wmf", ".xcf"} - PICTURES
-HIDDEN = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN"}  # what file servers, macOS and Windows put into folders
 INDEX = "clip-index.npz"  # a file in the folder that keeps the features of its pictures
 
 
@@ -277,8 +273,7 @@ def search(model, tokenizer, folder, text=None, like=None, top=9, without=None):
     if text is not None:
         query = encode_texts(model, tokenizer, [text])  # (1, E)
     else:
-        config = model.config
-        pixels = preprocess(open_image(like), config.image_resolution, config.image_mean, config.image_std)  # (3, R, R)
+        pixels = read_picture(model, like)  # (3, R, R)
         query = encode_images(model, pixels[None])  # (1, E)
     paths, features = index(model, folder, without)
     cosines = features @ query[0].cpu()  # (B,)
@@ -297,35 +292,37 @@ def index(model, folder, without=None, batch_size=64):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    key_of = find_pictures(folder, without)  # path -> (name, stamp: size and time of the last change)
-    # what a model makes of an empty picture identifies it, and how it wants pictures to be normalised
-    R = model.config.image_resolution
-    blank = torch.tensor(MEAN).view(3, 1, 1).expand(1, 3, R, R)
-    blank = normalize(blank, model.config.image_mean, model.config.image_std)  # 0 with OpenAI's mean
-    signature = encode_images(model, blank).cpu().numpy()  # (1, E)
-    known = read_index(folder, signature)  # (name, stamp) -> features
-    # encode what is not known yet, but for the contact sheets of earlier searches and other figures
-    unknown = [path for path, key in key_of.items() if key not in known]
-    for path in filter(made_here, unknown):
-        del key_of[path]
-    new = [path for path in unknown if path in key_of]
+    key_of = find_pictures(folder, without)  # {path: key}
+    # what is known of these pictures
+    signature = signature_of(model)
+    kept = read_index(folder, signature)
+    known = {key: kept[key] for key in key_of.values() if key in kept}  # {key: features (E,)}
+    # encode the others, but for the contact sheets of earlier searches and other figures
+    new = [path for path, key in key_of.items() if key not in known and not made_here(path)]
     try:
-        for features, path in zip(encode_files(model, new, batch_size), new):
+        for path, features in zip(new, encode_files(model, new, batch_size)):
             known[key_of[path]] = features
     finally:
-        if new:
-            write_index(folder, signature, known, key_of.values())
-    # unreadable pictures have features that are NaN; they are in the index too, so that they are
-    # reported once and not again
-    readable = [path for path, key in key_of.items() if key in known and np.isfinite(known[key]).all()]
-    if not readable:
+        if new and known:
+            write_index(folder, signature, known)
+    # those that can be read; of others the features are NaN, and kept too, so that they are reported once
+    paths = []
+    rows = []
+    for path, key in key_of.items():
+        if key in known and np.isfinite(known[key]).all():
+            paths.append(path)
+            rows.append(known[key])
+    if not paths:
         raise ValueError(f"{folder}: no pictures in this folder that can be read (whatever Pillow opens)")
-    features = np.stack([known[key_of[path]] for path in readable])
-    return readable, torch.from_numpy(features)  # (B, E)
+    return paths, torch.from_numpy(np.stack(rows))  # (B, E)
 
 
 def find_pictures(folder, without=None):
-    """The pictures in a folder and its subfolders -> {path: (name in the folder, size and time of change)}."""
+    """The pictures in a folder and its subfolders -> {path: key}.
+
+    The key is a pair, the name in the folder, and a stamp of size and time of the last change: a picture
+    that has changed has another key.
+    """
     files = find_files(folder)
     problem = count_other_pictures(files)
     if problem:
@@ -337,50 +334,21 @@ def find_pictures(folder, without=None):
         if without is not None and path.name == without.name and path.resolve() == without.resolve():
             continue
         status = path.stat()
-        key_of[path] = (str(path.relative_to(folder)), f"{status.st_size} {status.st_mtime_ns}")
+        stamp = f"{status.st_size} {status.st_mtime_ns}"
+        key_of[path] = (str(path.relative_to(folder)), stamp)
     return key_of
 
 
-def find_files(folder):
-    """The files in a folder and its subfolders in the order of their names, without hidden ones and thumbnails.
-
-    Folders that are links are followed, but none is entered twice, and none that holds this folder.
-    """
-    files = []
-    entered = {str(parent) for parent in Path(folder).resolve().parents}
-    waiting = [str(folder)]  # links come after all that is no link
-    while waiting:
-        for place, folders, names in os.walk(waiting.pop(0)):
-            if os.path.realpath(place) in entered:
-                folders.clear()
-                continue
-            entered.add(os.path.realpath(place))
-            folders[:] = sorted(name for name in folders if not is_hidden(name))
-            for name in folders:
-                if os.path.islink(os.path.join(place, name)):
-                    waiting.append(os.path.join(place, name))
-            for name in names:
-                path = Path(place, name)
-                if not is_hidden(name) and path.is_file():
-                    files.append(path)
-    return sorted(files)
-
-
-def is_hidden(name):
-    """Whether a file or folder of this name is no one's picture: .thumbnails, ._photo.jpg, @eaDir, __MACOSX."""
-    return name.startswith(".") or name in HIDDEN
-
-
-def count_other_pictures(files):
-    """How many pictures Pillow can't open -> "2 pictures that Pillow can't open (.heic, .svg)", or "" for none."""
-    endings = [path.suffix.lower() for path in files if path.suffix.lower() in OTHER_PICTURES]
-    if not endings:
-        return ""
-    return f"{len(endings)} pictures that Pillow can't open ({', '.join(sorted(set(endings)))})"
+def signature_of(model):
+    """What a model makes of an empty picture (1, E): it tells models apart, and how they want pictures normalised."""
+    R = model.config.image_resolution
+    empty = torch.tensor(MEAN).view(1, 3, 1, 1).expand(1, 3, R, R)
+    empty = normalize(empty, model.config.image_mean, model.config.image_std)  # 0 with OpenAI's mean
+    return encode_images(model, empty).cpu().numpy()
 
 
 def read_index(folder, signature):
-    """The features that INDEX keeps -> {(name, stamp): features (E,)}; nothing if another model made them."""
+    """What INDEX keeps -> {key: features (E,)}; nothing if another model made it."""
     try:
         with np.load(folder / INDEX) as old:
             if not np.allclose(old["empty"], signature, atol=1e-4):  # other devices round differently
@@ -391,14 +359,11 @@ def read_index(folder, signature):
         return {}
 
 
-def write_index(folder, signature, known, keys):
-    """Keep the features of these keys; a folder that can't be written to is searched all the same."""
-    keys = [key for key in keys if key in known]
-    if not keys:
-        return
-    names = [name for name, _ in keys]
-    stamps = [stamp for _, stamp in keys]
-    features = [known[key] for key in keys]
+def write_index(folder, signature, known):
+    """Keep {key: features} in INDEX; a folder that can't be written to is searched all the same."""
+    names = [name for name, _ in known]
+    stamps = [stamp for _, stamp in known]
+    features = list(known.values())
     try:
         # whole or not at all, also when interrupted
         write(folder / INDEX, lambda file: np.savez(
@@ -415,7 +380,7 @@ def encode_files(model, paths, batch_size=64):
         pixels = torch.full((len(batch), 3, R, R), torch.nan)  # NaN in one picture does not affect the others
         for i, path in enumerate(batch):
             try:
-                pixels[i] = preprocess(open_image(path), R, model.config.image_mean, model.config.image_std)
+                pixels[i] = read_picture(model, path)
             except (ValueError, OSError) as error:
                 print(f"left out: {error}", file=sys.stderr)
         features = encode_images(model, pixels).cpu().numpy()  # (B, E)
@@ -424,87 +389,10 @@ def encode_files(model, paths, batch_size=64):
         yield from features
 
 
-def open_image(path):
-    """A picture file -> PIL image; ValueError or FileNotFoundError, in one line, if it can't be read.
-
-    Four things differ from OpenAI's code. A photo is turned as its camera says in the EXIF data, where
-    that code leaves it on its side. More than 8 bits a level are scaled, where that code makes all of
-    them white or black. Transparent places become white, where that code shows the colour hidden there,
-    mostly black. And of a picture more than 100 times as long as it is wide only the middle is kept:
-    resized whole, it would fill the memory. (`preprocess` does what OpenAI's does.)
-    """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # Pillow warns of large pictures, and refuses huge ones
-            with Image.open(path) as image:
-                deep = ";16" in str(image.tile)  # two bytes a level, of which Pillow keeps one if there are colours
-                image.load()
-                turn(image)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not a readable picture ({error})") from None
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = scale_levels(image)
-    elif deep and max(np.ravel(image.getextrema())) < 16:  # 12 bits in 16
-        image = image.point(lambda level: 17 * level)
-    longest = 100 * min(image.size)
-    if max(image.size) > longest:
-        left = max(0, image.width - longest) // 2
-        top = max(0, image.height - longest) // 2
-        image = image.crop((left, top, image.width - left, image.height - top))
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image).convert("RGB")
-    return image
-
-
-def turn(image):
-    """Turn a PIL image in place as its EXIF data say."""
-    image.getexif()  # Pillow reads it now, and would write it anew without the turn, which fails if it is damaged
-    image.info.pop("exif", None)
-    ImageOps.exif_transpose(image, in_place=True)
-
-
-def scale_levels(image):
-    """A grey PIL image with more than 8 bits a level -> one with 8 bits.
-
-    Black is 0. White is the most that 8, 10, 12, ... bits hold, as few as the levels need (cameras put
-    12 bits into 16); for fractions it is 1, or the largest. Where there are levels below 0, the lowest
-    is black and the highest white.
-    """
-    levels = np.asarray(image)  # (H, W)
-    unsigned = image.format == "TIFF" and image.tag_v2.get(339, (1,)) == (1,)
-    if unsigned and image.mode == "I":
-        levels = levels.view(np.uint32)  # which Pillow took for signed ones
-    known = np.isfinite(levels)
-    black = float(levels.min(where=known, initial=0))
-    white = float(levels.max(where=known, initial=0))
-    if black == 0 and image.mode == "F":
-        white = max(white, 1)
-    elif black == 0:
-        bits = 8
-        while white >= 2 ** bits:
-            bits += 2
-        white = 2 ** bits - 1
-    levels = np.where(known, levels, black).astype(np.float32)
-    levels = (levels - black) / (white - black) * 255
-    return Image.fromarray(levels.round().astype(np.uint8))
-
-
-MARK = "CLIP from scratch"  # the key of a text in each PNG file that this project draws
-
-
-def made_here(path):
-    """Whether a picture file is a figure that this project drew: a PNG that has the text."""
-    if path.suffix.lower() != ".png":
-        return False
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            with Image.open(path) as image:
-                return MARK in image.info
-    except Exception:  # it can't be read, whatever Pillow says
-        return False
+def read_picture(model, path):
+    """A picture file -> pixels (3, R, R) as the model wants them. ValueError or OSError if it can't be read."""
+    config = model.config
+    return preprocess(open_image(path), config.image_resolution, config.image_mean, config.image_std)
 
 
 def show_progress(done, total, what):
@@ -519,13 +407,14 @@ def show_progress(done, total, what):
 def levels(images, mean=MEAN, std=STD):
     """Preprocessed images (B, 3, R, R) -> (B, R, R, 3) from 0 to 1, as matplotlib's imshow takes them."""
     images = images.cpu().permute(0, 2, 3, 1)  # (B, R, R, 3)
-    return (images * torch.tensor(std) + torch.tensor(mean)).clamp(0, 1).numpy()
+    images = images * torch.tensor(std) + torch.tensor(mean)
+    return images.clamp(0, 1).numpy()
 
 
 def draw_probabilities(pictures, titles, labels, probabilities, top=5):
     """Each picture beside the bars of its most probable labels, as in Figure 21 -> matplotlib figure."""
     columns = min(3, len(pictures))
-    rows = -(-len(pictures) // columns)  # rounded up
+    rows = math.ceil(len(pictures) / columns)
     top = min(top, len(labels))
     figure = Figure(figsize=(5 * columns, 2.2 * rows), layout="constrained")
     grid = figure.add_gridspec(rows, 2 * columns, width_ratios=[1, 1.2] * columns)
@@ -534,17 +423,21 @@ def draw_probabilities(pictures, titles, labels, probabilities, top=5):
         axis.imshow(picture)
         axis.set_title(title, fontsize=8, parse_math=False)
         axis = figure.add_subplot(grid[2 * k + 1], frame_on=False, xticks=[], yticks=[])
-        for y, i in enumerate(row.argsort(descending=True)[:top]):
-            colour = "#E69F00" if y == 0 else "#BBBBBB"
+        best = row.argsort(descending=True)[:top].tolist()
+        for y, i in enumerate(best):
+            colour = "#BBBBBB"
+            if y == 0:
+                colour = "#E69F00"
             axis.barh(y, row[i].item(), color=colour)
-            axis.text(0.02, y, f"{labels[i]}  {row[i]:.1%}", va="center", fontsize=9, parse_math=False)
+            text = f"{labels[i]}  {row[i]:.1%}"
+            axis.text(0.02, y, text, va="center", fontsize=9, parse_math=False)
         axis.set(xlim=(0, 1), ylim=(max(top, 3) - 0.5, -0.5))  # the best on top; room for three bars at least
     return figure
 
 
 def draw_sheet(pictures, captions, columns=8):
     """A contact sheet: pictures (whatever imshow takes) above their captions -> matplotlib figure."""
-    rows = -(-len(captions) // columns)  # rounded up
+    rows = math.ceil(len(captions) / columns)
     figure = Figure(figsize=(1.6 * columns, 2.05 * rows))
     for i, (picture, caption) in enumerate(zip(pictures, captions)):
         axis = figure.add_subplot(rows, columns, i + 1, frame_on=False, xticks=[], yticks=[])
@@ -553,31 +446,6 @@ def draw_sheet(pictures, captions, columns=8):
         axis.set_title(text, fontsize=7, y=-0.04, va="top", pad=0, parse_math=False)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.3 / rows, wspace=0.06, hspace=0.38)
     return figure
-
-
-def figure_path(name, force=False):
-    """The file that a figure is to be written into: the name, with .png where it has no ending.
-
-    FileExistsError if there is such a file and it is no figure of this project, unless force is given;
-    ValueError for the name of a folder.
-    """
-    path = Path(name)
-    if not path.name or path.is_dir():
-        raise ValueError(f"{name!r} is not the name of a file to draw into, such as plot.png")
-    if not path.suffix:
-        path = path.with_suffix(".png")
-    if path.exists() and not force and not made_here(path):
-        raise FileExistsError(f"{path}: exists and is no figure of this project; name another file,"
-                              " or write over it with --force")
-    return path
-
-
-def save_figure(figure, path, **options):
-    """Write a figure, with savefig's options. A PNG gets the text by which `made_here` knows it again."""
-    layout = path.suffix[1:].lower()
-    if layout == "png":
-        options["metadata"] = {MARK: "a figure drawn by this project"}
-    write(path, lambda file: figure.savefig(file, format=layout, **options))
 
 
 # ---- Command line --------------------------------------------------------------------------------
@@ -661,31 +529,44 @@ def run_labels(args):
         templates = TEMPLATES[args.templates]
     else:
         templates = read_templates(args.templates)
-    model, tokenizer = load_model(args)
+    model, tokenizer = load_model(args.model, args.device, args.gelu, args.fast)
     weights = zero_shot_classifier(model, tokenizer, labels, templates)
-    # the answers for all pictures that can be read
+    # the probabilities of all pictures
     paths = expand_stars(args.images)
     features = np.stack(list(encode_files(model, paths)))  # (B, E)
     features = torch.from_numpy(features).to(weights)
     probabilities = classify(model, features, weights).cpu()  # (B, N)
-    readable = probabilities.isfinite().all(dim=1)  # (B,), False where they are NaN
+    # of one that can't be read they are NaN
+    readable = probabilities.isfinite().all(dim=1)  # (B,)
     probabilities = probabilities[readable]
     answered = [path for path, ok in zip(paths, readable) if ok]
-    answers = []
-    for path, row in zip(answered, probabilities):
-        answers.append({"image": path, "probabilities": dict(zip(labels, row.tolist()))})
     if args.json:
-        print(json.dumps(answers, indent=1))
+        print_probabilities_as_json(answered, labels, probabilities)
     else:
-        for path, row in zip(answered, probabilities):
-            print(path)
-            for i in row.argsort(descending=True):
-                print(f"  {row[i]:6.1%}  {labels[i]}")
+        print_probabilities(answered, labels, probabilities)
     if plot is not None and answered:
         figure = draw_probabilities(thumbnails(answered), printable_names(answered), labels, probabilities)
         save_figure(figure, plot, dpi=150)
         print(f"drawn into {plot}", file=sys.stderr)
-    return 0 if len(answered) == len(paths) else 2
+    if len(answered) < len(paths):
+        return 2
+    return 0
+
+
+def print_probabilities(paths, labels, probabilities):
+    """Under the name of each picture its labels, the most probable first."""
+    for path, row in zip(paths, probabilities):
+        print(path)
+        for i in row.argsort(descending=True):
+            print(f"  {row[i]:6.1%}  {labels[i]}")
+
+
+def print_probabilities_as_json(paths, labels, probabilities):
+    """A list with an object for each picture: {"image": path, "probabilities": {label: probability}}."""
+    answers = []
+    for path, row in zip(paths, probabilities):
+        answers.append({"image": path, "probabilities": dict(zip(labels, row.tolist()))})
+    print(json.dumps(answers, indent=1))
 
 
 def run_search(args):
@@ -698,36 +579,42 @@ def run_search(args):
     text = None
     if args.text is not None:
         text = as_text(args.text)
-    model, tokenizer = load_model(args)
+    model, tokenizer = load_model(args.model, args.device, args.gelu, args.fast)
     found = search(model, tokenizer, args.folder, text, args.like, args.top, without=plot)
     if args.json:
-        print(json.dumps([{"image": str(path), "cosine": cosine} for path, cosine in found], indent=1))
+        answers = [{"image": str(path), "cosine": cosine} for path, cosine in found]
+        print(json.dumps(answers, indent=1))
     else:
         for path, cosine in found:
             print(f"{cosine:6.3f}  {path}")
+    # the contact sheet
     paths = [path for path, _ in found]
-    captions = [f"{cosine:.3f}  {name}" for (_, cosine), name in zip(found, printable_names(paths))]
-    save_figure(draw_sheet(thumbnails(paths), captions, columns=min(5, len(found))), plot, dpi=150)
+    captions = []
+    for (_, cosine), name in zip(found, printable_names(paths)):
+        captions.append(f"{cosine:.3f}  {name}")
+    sheet = draw_sheet(thumbnails(paths), captions, columns=min(5, len(found)))
+    save_figure(sheet, plot, dpi=150)
     print(f"drawn into {plot}", file=sys.stderr)
     return 0
 
 
-def load_model(args):
-    """The model and tokenizer of --model, whatever its layout."""
-    check_device(args.device)
-    convert = args.gelu is not None  # load_other can be told the kind of GELU, `load` can't
-    if not convert:
+def load_model(name_or_path, device="cpu", gelu=None, fast=False):
+    """A published model or a checkpoint of any layout -> (model, tokenizer).
+
+    gelu, "gelu" or "quick_gelu", overrules what the files say; fast=True accelerates the model.
+    """
+    check_device(device)
+    by_extra = gelu is not None  # `load` can't be told the kind of GELU
+    if not by_extra:
         try:
-            model, tokenizer = load(args.model, args.device)
+            model, tokenizer = load(name_or_path, device)
         except OtherLayout:
-            convert = True
-    if convert:
+            by_extra = True
+    if by_extra:
         from tutorial.extras.convert import load_other
-        quick_gelu = None
-        if args.gelu is not None:
-            quick_gelu = args.gelu == "quick_gelu"
-        model, tokenizer = load_other(args.model, args.device, quick_gelu)
-    if args.fast:
+        quick_gelu = {"gelu": False, "quick_gelu": True, None: None}[gelu]
+        model, tokenizer = load_other(name_or_path, device, quick_gelu)
+    if fast:
         from tutorial.extras.fast import accelerate
         model = accelerate(model)
     return model, tokenizer
@@ -762,21 +649,27 @@ def expand_stars(names):
     """Names with stars -> the files that match; on Windows the shell leaves that to the program."""
     paths = []
     for name in names:
-        if os.path.exists(name):
-            paths.append(name)
+        matches = sorted(glob.glob(name))
+        if os.path.exists(name) or not matches:
+            paths.append(name)  # also what is missing, to be reported
         else:
-            paths += sorted(glob.glob(name)) or [name]  # kept as it is, to be reported as missing
+            paths += matches
     return paths
 
 
 def thumbnails(paths):
     """Picture files -> small RGB images."""
-    return [ImageOps.contain(open_image(path).convert("RGB"), (400, 400)) for path in paths]
+    images = []
+    for path in paths:
+        image = open_image(path).convert("RGB")
+        images.append(ImageOps.contain(image, (400, 400)))
+    return images
 
 
 def printable_names(paths):
     """The last part of each path, with ? for what is not UTF-8."""
-    return [os.path.basename(path).encode("utf-8", "replace").decode() for path in paths]
+    names = [os.path.basename(path) for path in paths]
+    return [name.encode("utf-8", "replace").decode() for name in names]
 
 
 if __name__ == "__main__":

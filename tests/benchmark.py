@@ -78,7 +78,8 @@ if openai:  # as this code does: what ftfy would repair first is not part of the
 def import_checkout(folder):
     """The three files of another checkout, as modules that do not get into the way of these."""
     names = ("clip_minimal", "train_tiny", "zeroshot")
-    kept = {name: sys.modules.pop(name) for name in names}
+    ours = [name for name in sys.modules if name in names or name.startswith("tutorial.extras.")]
+    kept = {name: sys.modules.pop(name) for name in ours}
     sys.path.insert(0, str(Path(folder).resolve()))
     theirs = {name: importlib.import_module(name) for name in names}
     sys.path.pop(0)

@@ -23,6 +23,7 @@ from train_tiny import World, main
 from tutorial.extras import large_batches
 from tutorial.extras.large_batches import LargeBatches, Share, Towers, backward, total
 from tutorial.extras.own_images import Folder
+from tutorial.extras.runs import restore
 
 PAIRS = 16  # of all processes, so that 2 and 4 have equal shares
 
@@ -302,7 +303,7 @@ def test_a_process_that_dies_ends_the_other_with_one_line(tmp_path, monkeypatch)
     assert "Traceback" not in errors
     assert code in (2, -6)  # threads of PyTorch's may abort the process after its last line
     assert second[2] == -9
-    assert train_tiny.restore(tmp_path / "run", "cpu")["step"] == 4
+    assert restore(tmp_path / "run", "cpu")["step"] == 4
     hurry(monkeypatch.setattr)
     assert main(["--resume", "--out", str(tmp_path / "run")]) == 0
 
@@ -354,7 +355,7 @@ def test_torchrun_trains_and_ends_when_a_process_dies(tmp_path, dies):
         assert done.returncode == 0
         assert done.stdout.count("trained in") == 1
         assert "Traceback" not in done.stderr
-    assert train_tiny.restore(tmp_path / "run", "cpu")["step"] == (4 if dies else 9)
+    assert restore(tmp_path / "run", "cpu")["step"] == (4 if dies else 9)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from PIL import Image
 from clip_minimal import normalize
 from tutorial.extras import own_images
 from tutorial.extras.own_images import Folder, check_picture, main, read_captions
-from zeroshot import open_image
+from tutorial.extras.pictures import open_image
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from clip_minimal import preprocess
-from zeroshot import open_image
+from tutorial.extras.pictures import open_image
 
 GOLDENS = Path(__file__).parent / "goldens"
 GOLDEN = json.loads((GOLDENS / "preprocess.json").read_text())["images"]

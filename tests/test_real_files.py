@@ -16,7 +16,7 @@ import zeroshot
 from clip_minimal import CLIP, CLIPConfig, Tokenizer, save
 from tutorial.extras import own_images
 from tutorial.extras.own_images import Folder, read_captions
-from zeroshot import open_image
+from tutorial.extras.pictures import find_files, open_image
 
 TOKENIZER = Tokenizer.train(["a red cat", "a blue dog"], 520)
 
@@ -209,7 +209,7 @@ def test_linked_folders_are_followed_once_and_loops_end(tmp_path):
     (tmp_path / "link to all").symlink_to(root)
     expected = [root / "a.png", root / "far/e.png", root / "z/real.png"]
     assert list(zeroshot.find_pictures(root)) == expected
-    linked = [path.relative_to(tmp_path / "link to all") for path in zeroshot.find_files(tmp_path / "link to all")]
+    linked = [path.relative_to(tmp_path / "link to all") for path in find_files(tmp_path / "link to all")]
     assert linked == [path.relative_to(root) for path in expected]
 
 

@@ -23,9 +23,10 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import clip_minimal
 import train_tiny
-import zeroshot
 from train_tiny import TEXTS, World, main
 from tutorial.extras.own_images import Folder
+from tutorial.extras.pictures import made_here
+from tutorial.extras.runs import restore
 
 STEPS = 12
 EVERY = 2  # steps between two states
@@ -361,11 +362,11 @@ def test_a_damaged_state_falls_back_to_the_one_before(broken, tmp_path, capsys, 
     for name in ("state.pt", "state.before.pt"):
         shutil.copy(broken / "broken" / name, tmp_path)
     shutil.copy(broken / "whole/clip.pt", tmp_path)
-    assert train_tiny.restore(tmp_path, "cpu")["step"] == 6
+    assert restore(tmp_path, "cpu")["step"] == 6
     assert capsys.readouterr().err == ""
     path = tmp_path / "state.pt"
     path.write_bytes(DAMAGE[kind](path.read_bytes(), tmp_path / "attacked"))
-    assert train_tiny.restore(tmp_path, "cpu")["step"] == 4
+    assert restore(tmp_path, "cpu")["step"] == 4
     errors = capsys.readouterr().err
     assert errors.startswith(f"{path} is damaged (")
     assert errors.endswith("); trying another one\n")
@@ -386,7 +387,7 @@ def test_no_bit_can_change_unnoticed(tmp_path):
     fell_back = 0
     for byte in places:
         path.write_bytes(flip(content, byte, bit=byte // 3 % 8))
-        state = train_tiny.restore(tmp_path, "cpu")
+        state = restore(tmp_path, "cpu")
         assert plain(state) == plain(states[state["step"] - 1])
         fell_back += state["step"] == 1
     assert fell_back > len(places) / 4, "the others are padding, dates and the like"
@@ -569,12 +570,12 @@ def test_a_drawing_replaces_only_a_drawing(out, monkeypatch, capsys, option):
     if option == "--show":
         for argv in (["--force"], []):
             assert main([option, *argv, "--out", str(out)]) == 0
-        assert zeroshot.made_here(out / name)
+        assert made_here(out / name)
 
 
 def test_pictures_of_a_run_are_figures_of_this_project(broken):
     for name in ("curves.png", "similarity.png"):
-        assert zeroshot.made_here(broken / "whole" / name)
+        assert made_here(broken / "whole" / name)
 
 
 def test_the_same_run_once_more_keeps_the_states_until_it_has_one(out, broken, capsys, monkeypatch):

@@ -19,6 +19,7 @@ import zeroshot
 from clip_minimal import CLIP, CONFIGS, Tokenizer, contrastive_loss, load, save
 from test_resume import assert_same, at_step, hurry
 from train_tiny import World, learning_rate, main, make_optimizer, train
+from tutorial.extras import runs
 
 
 @cache
@@ -350,10 +351,10 @@ def test_curves_show_the_default_run_in_gray_behind():
 
 def test_the_committed_run_is_the_default_one():
     """Its settings are what the command line has where nothing is given."""
-    settings = json.loads(train_tiny.DEFAULT_RUN.read_text().splitlines()[0])
+    settings = json.loads(runs.DEFAULT_RUN.read_text().splitlines()[0])
     settings.pop("machine")
-    assert settings == train_tiny.settings_of(train_tiny.parse([]))
-    history, results = train_tiny.read_default_run()
+    assert settings == runs.settings_of(train_tiny.parse([]))
+    history, results = runs.read_default_run()
     assert history[-1]["step"] == settings["steps"]
     assert results["objects"][1] == 0.01
 

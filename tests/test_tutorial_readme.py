@@ -21,7 +21,7 @@ import run
 import tasks
 import train_tiny
 import zeroshot
-from tutorial.extras import convert, fast, large_batches, own_images
+from tutorial.extras import convert, fast, large_batches, own_images, pictures, runs
 
 TEXT = (TUTORIAL / "README.md").read_text("utf-8")
 CHAPTERS = [f"{i:02}_{name}.ipynb" for i, name in enumerate(
@@ -30,7 +30,8 @@ SECTIONS = ("1 2 2.1 2.2 2.3 2.4 2.5 3 3.1 3.1.1 3.1.2 3.1.3 3.1.4 3.1.5 3.2 3.3
             + [f"Appendix {letter}" for letter in "ABCDEF"])
 EXTRAS = sorted(path.name for path in TUTORIAL.glob("extras/*.py"))
 MODULES = {module.__name__.split(".")[-1]: module for module in (
-    clip_minimal, common, convert, fast, figure15, large_batches, overlap, own_images, tasks, train_tiny, zeroshot)}
+    clip_minimal, common, convert, fast, figure15, large_batches, overlap, own_images, pictures, runs, tasks, train_tiny,
+    zeroshot)}
 MODULES |= {"torch": torch, "nn": torch.nn, "F": torch.nn.functional}
 OURS = {word for path in [*ROOT.glob("*.py"), *TUTORIAL.glob("extras/*.py")]
         for word in re.findall(r"\w+", path.read_text("utf-8"))}

@@ -16,6 +16,7 @@ from PIL import Image
 import train_tiny
 import zeroshot
 from clip_minimal import CLIP, CLIPConfig, Tokenizer, load, normalize, save
+from tutorial.extras import pictures
 from tutorial.extras.convert import save_hugging_face
 
 TEXTS = ["a red cat", "a blue dog", "a green house on a hill", "a picture of a dog"]
@@ -160,7 +161,7 @@ def test_probabilities_are_printed_in_order(model, checkpoint, picture, capsys):
     name, *lines = capsys.readouterr().out.splitlines()
     assert name == picture
     weights = zeroshot.zero_shot_classifier(model, tokens(), ["a cat", "a dog", "a house"])
-    pixels = zeroshot.preprocess(zeroshot.open_image(picture), 32)[None]
+    pixels = zeroshot.preprocess(pictures.open_image(picture), 32)[None]
     expected = zeroshot.classify(model, zeroshot.encode_images(model, pixels), weights)[0]
     order = expected.argsort(descending=True)
     assert lines == [f"  {expected[i]:6.1%}  {['a cat', 'a dog', 'a house'][i]}" for i in order]
@@ -181,7 +182,7 @@ def test_json_is_for_machines(checkpoint, picture, tmp_path, capsys):
 def test_templates_by_name(model, checkpoint, picture, capsys, name):
     assert zeroshot.main([picture, "--labels", "cat", "dog", "--model", checkpoint, "--templates", name, "--json"]) == 0
     weights = zeroshot.zero_shot_classifier(model, tokens(), ["cat", "dog"], zeroshot.TEMPLATES[name])
-    pixels = zeroshot.preprocess(zeroshot.open_image(picture), 32)[None]
+    pixels = zeroshot.preprocess(pictures.open_image(picture), 32)[None]
     expected = zeroshot.classify(model, zeroshot.encode_images(model, pixels), weights)[0].tolist()
     got = json.loads(capsys.readouterr().out)[0]["probabilities"]
     assert list(got) == ["cat", "dog"] and list(got.values()) == pytest.approx(expected, abs=1e-5)
@@ -422,7 +423,7 @@ def folder(tmp_path):
 
 
 def features_of(model, paths):
-    pixels = [zeroshot.preprocess(zeroshot.open_image(path), 32) for path in paths]
+    pixels = [zeroshot.preprocess(pictures.open_image(path), 32) for path in paths]
     return torch.stack([unit(model.encode_image(x[None])[0]) for x in pixels])
 
 
@@ -513,12 +514,12 @@ def test_figures_of_this_project_are_not_searched(model, folder):
     """Whatever they are called and where they lie; a picture of the user's may have their names."""
     figure = zeroshot.draw_sheet([np.zeros((2, 2, 3))], ["a cat"])
     for name in ("search.png", "more/old.PNG"):
-        zeroshot.save_figure(figure, folder / name)
+        pictures.save_figure(figure, folder / name)
     figure.savefig(folder / "zeroshot.png")
     paths, features = zeroshot.index(model, folder)
     assert sorted(path.name for path in paths) == [*[f"{i}.png" for i in range(9)], "zeroshot.png"]
     assert torch.allclose(features, features_of(model, paths), atol=1e-5)
-    zeroshot.save_figure(figure, folder / "3.png")  # which is in the index
+    pictures.save_figure(figure, folder / "3.png")  # which is in the index
     assert len(zeroshot.index(model, folder)[0]) == 9
 
 
@@ -642,9 +643,9 @@ def test_a_plot_needs_the_name_of_a_file(checkpoint, picture, tmp_path, monkeypa
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"no picture"])
 def test_what_cannot_be_read_is_no_figure_of_this_project(tmp_path, content):
     (tmp_path / "x.png").write_bytes(content)
-    assert not zeroshot.made_here(tmp_path / "x.png")
+    assert not pictures.made_here(tmp_path / "x.png")
     with pytest.raises(FileExistsError, match="is no figure"):
-        zeroshot.figure_path(tmp_path / "x.png")
+        pictures.figure_path(tmp_path / "x.png")
 
 
 # ---- Pictures for people ---------------------------------------------------------------------------------------------

@@ -49,8 +49,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
 from clip_minimal import CONFIGS, MEAN, STD, normalize
-from zeroshot import OTHER_PICTURES, PICTURES, count_other_pictures, encode_images, encode_texts, find_files
-from zeroshot import made_here, open_image, retrieval
+from tutorial.extras.pictures import (OTHER_PICTURES, PICTURES, count_other_pictures, find_files, made_here,
+                                      open_image)
+from zeroshot import encode_images, encode_texts, retrieval
 
 # Captions files in the order in which they are looked for, in any case of letters; where they may lie, and
 # where the pictures that they name
