@@ -358,7 +358,11 @@ def test_an_import_that_does_not_end_costs_its_seconds_once(tmp_path):
     sandbox.kill()
 
 
-@pytest.mark.parametrize("encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cp1252", "cp932"))])
+@pytest.mark.parametrize("encoding", [
+    "ascii",
+    pytest.param("cp1252", marks=pytest.mark.slow),
+    pytest.param("cp932", marks=pytest.mark.slow),
+])
 def test_names_that_the_console_cannot_show_end_nothing(tmp_path, encoding):
     """Of students and in what their code says; a name may even be no text."""
     names = ["Nguy\u1ec5n", "\u0141\u00f3d\u017a", os.fsdecode(b"J\xf6rg")]

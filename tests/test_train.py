@@ -485,8 +485,14 @@ def test_fine_tuning_on_own_pictures(tmp_path, capsys):
     assert its_tokenizer.merges == tokenizer.merges
 
 
-@pytest.mark.parametrize("argv", [[], ["--precision", "bfloat16"], ["--freeze", "image"], ["--fast"], ["--optimizer", "adamw"],
-                                  ["--lr", "1e-2", "--warmup", "7", "--weight-decay", "0.2"]])
+@pytest.mark.parametrize("argv", [
+    [],
+    ["--precision", "bfloat16"],
+    ["--freeze", "image"],
+    ["--fast"],
+    ["--optimizer", "adamw"],
+    ["--lr", "1e-2", "--warmup", "7", "--weight-decay", "0.2"],
+])
 def test_every_option_goes_through_the_command_line(tmp_path, monkeypatch, argv):
     """It reaches the training, and the run that has it differs from none but in what it should."""
     hurry(monkeypatch.setattr)

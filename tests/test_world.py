@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from train_tiny import (BACKGROUNDS, COLOURS, COUNTS, EVERYTHING, KINDS, MENTIONS, OBJECTS, PLACES, RELATED, RELATIONS, SIZES,
-                        World, article, counted, render)
+from train_tiny import (BACKGROUNDS, COLOURS, COUNTS, EVERYTHING, KINDS, MENTIONS, OBJECTS, PLACES, RELATED, RELATIONS,
+                        SIZES, World, article, counted, render)
 
 NAMES = {name: i for i, name in enumerate(OBJECTS)} | {counted(2, name)[4:]: i for i, name in enumerate(OBJECTS)}
 NOUN = re.compile(rf"\b(?:({'|'.join(COLOURS)}) )?({'|'.join(sorted(NAMES, key=len, reverse=True))})\b")
@@ -192,7 +192,7 @@ def test_names_come_first_then_in_turns():
 
 
 def test_half_of_the_relations_mirror_the_other_half():
-    """Same two things in the same colours on the same background, each where the other one was; the rest is untouched."""
+    """Same two things in the same colours on the same background, each where the other was; the rest is as it was."""
     world = World()
     rng = world.rng(0, 7)
     before = world.scenes(rng, 200)
