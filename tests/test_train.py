@@ -83,7 +83,7 @@ def test_gains_biases_and_the_scale_do_not_decay(name):
 
 def test_two_steps_equal_adamw_written_out():
     """Loss, gradient and update of the loop against the formulas of Loshchilov and Hutter 2019."""
-    world = World()
+    world = Scenes()
     model, tokenizer = tiny()
     reference, _ = tiny()
     settings = {"steps": 2, "batch_size": 16, "lr": 1e-3, "weight_decay": 0.3, "warmup": 4, "every": 1, "muon": False}
