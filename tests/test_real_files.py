@@ -13,7 +13,7 @@ from PIL import Image, features
 
 import train_tiny
 import zeroshot
-from clip_minimal import CLIP, CLIPConfig, Tokenizer, save
+from clip_minimal import CLIP, CLIPConfig, Tokenizer, load, save
 from tutorial.extras import own_images
 from tutorial.extras.own_images import Folder, read_captions
 from zeroshot import open_image
@@ -154,7 +154,7 @@ FORMATS = ["jfif", "jpe", "JPG", "Png", "apng", "tga", "jp2", "pnm", "pbm", "dib
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_whatever_pillow_opens_is_a_picture(tmp_path, checkpoint, suffix, capsys):
+def test_whatever_pillow_opens_is_a_picture(tmp_path, checkpoint, suffix):
     """For search and for training, also in upper case."""
     if suffix == "avif" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
@@ -162,9 +162,7 @@ def test_whatever_pillow_opens_is_a_picture(tmp_path, checkpoint, suffix, capsys
     for i in range(20):
         image = Image.new("1" if suffix == "pbm" else "RGB", (32, 32))
         image.save(tmp_path / f"picture_{i}.{suffix}", kind)
-    argv = ["search", str(tmp_path), "a cat", "--model", checkpoint, "--plot", str(tmp_path / "s.png"), "--top", "99"]
-    assert zeroshot.main(argv) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 20
+    assert len(zeroshot.search(*load(checkpoint), tmp_path, "a cat", top=99)) == 20
     assert len(Folder(tmp_path, 24, from_names=True).paths) == 20
 
 

@@ -216,7 +216,7 @@ def forked(file, tmp_path, job, *arguments):
 
 
 @pytest.mark.parametrize("kills, name", [
-    (5, "tiny-ViT"),  # whose steps are quick
+    (3, "tiny-ViT"),  # whose steps are quick
     pytest.param(5, "tiny-RN", marks=pytest.mark.slow),
     pytest.param(30, "tiny-ViT", marks=pytest.mark.slow),
 ])
