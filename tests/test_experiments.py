@@ -21,6 +21,7 @@ import figure7
 import figure8
 import limits
 import number_to_text
+import overlap
 import run
 import sizes
 from clip_minimal import CONFIGS
@@ -134,7 +135,8 @@ def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache,
     for module in (figure4, figure5, figure6, figure7, figure8, number_to_text, sizes):  # each probe is sixteen fits
         monkeypatch.setattr(module, "TASKS", some)
     for module in (figure6, figure7):
-        monkeypatch.setattr(module, "SHOTS", [1, 4, 16])
+        monkeypatch.setattr(module, "SHOTS", [1, 16])
+    monkeypatch.setattr(overlap, "STEPS", 250)
     monkeypatch.setattr(sizes, "STEPS", 500)
     monkeypatch.setattr(convirt, "PAIRS", 100 * 256)
     argv = [name, "--budget", "0.02", "--seeds", "0", "--out", str(tmp_path), "--cache", str(cache)]
