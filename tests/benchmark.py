@@ -554,8 +554,10 @@ def main():
     torch.set_num_threads(args.threads)
     if args.before:
         before = import_checkout(args.before)
-    versions = [f"{name} {getattr(sys.modules[name], '__version__', '')}".strip() for name in PEERS if name in sys.modules]
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, {args.threads} threads; {', '.join(versions)}")
+    loaded = [name for name in PEERS if name in sys.modules]
+    versions = [f"{name} {getattr(sys.modules[name], '__version__', '')}".strip() for name in loaded]
+    machine = f"Python {platform.python_version()}, torch {torch.__version__}, {args.threads} threads"
+    print(f"{machine}; {', '.join(versions)}")
     for name in args.only or rows:
         rows[name]()
     if args.json:

@@ -2,6 +2,7 @@
 import os
 import signal
 import sys
+from functools import cache, wraps
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # Shells let what they start in the background ignore Ctrl-C, and its children too; tests of Ctrl-C need it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pictograms_are_rendered_once():
+    """Each World renders its hundred pictograms, and the tests make hundreds of worlds."""
+    import train_tiny
+    render = train_tiny.render
+
+    @cache
+    def rendered(glyphs, size, font):
+        return render(glyphs, size, font)
+
+    @wraps(render)
+    def once(glyphs, size=32, font=train_tiny.FONT):
+        return rendered(tuple(glyphs), size, font).clone()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_tiny, "render", once)
+        yield
 
 
 def pytest_configure(config):

@@ -1,6 +1,7 @@
 """tutorial/extras/convert.py: the layouts of open_clip and Hugging Face, in both directions, and its command line."""
 import itertools
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -21,6 +22,25 @@ from tutorial.extras.convert import load_other, save_hugging_face
 FIXTURES = bpe, home  # of test_foreign.py: made-up merges in the place of OpenAI's, and an empty home folder
 ROOT = Path(__file__).resolve().parents[1]
 TINY = replace(VIT, context_length=16, vocab_size=530)
+
+
+@pytest.fixture(scope="module")
+def made_up(bpe):
+    """The tokenizer of the made-up merges."""
+    return Tokenizer.from_merges(bpe)
+
+
+@pytest.fixture(autouse=True)
+def merges_are_read_once(monkeypatch, bpe, made_up):
+    """Not by each test anew; test_foreign.py has the tests of that."""
+    read = Tokenizer.from_merges
+
+    def from_merges(path=None):
+        if path is None and os.environ["CLIP_BPE"] == str(bpe):
+            return made_up
+        return read(path)
+
+    monkeypatch.setattr(Tokenizer, "from_merges", from_merges)
 
 
 def text_names(weights):
@@ -865,15 +885,13 @@ def test_sources_that_can_not_be_converted(tmp_path, capsys):
 
 
 def test_a_script_from_any_folder(tmp_path):
-    """As a user runs it: exit status, standard output and standard error are in order."""
+    """As a user runs it: what main returns is the exit status, and an error goes to standard error alone."""
     save(tmp_path / "x.pt", *tiny_model())
-    command = [sys.executable, ROOT / "tutorial/extras/convert.py", "x.pt", "new.pt"]
+    (tmp_path / "taken.pt").write_text("precious")
+    command = [sys.executable, ROOT / "tutorial/extras/convert.py", "x.pt", "taken.pt"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr == ""
-    assert done.stdout.endswith("wrote new.pt: clip_minimal.load reads it\n")
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert again.returncode == 2 and again.stdout == ""
-    assert again.stderr == "convert.py: new.pt: exists; name another, or write over it with --force\n"
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "convert.py: taken.pt: exists; name another, or write over it with --force\n"
 
 
 def test_help_has_examples(capsys):

@@ -13,13 +13,17 @@ from PIL import Image
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
 import common
+import convirt
+import figure4
 import figure5
 import figure6
 import figure7
 import figure8
 import limits
 import number_to_text
+import overlap
 import run
+import sizes
 from clip_minimal import CONFIGS
 from common import Lab
 from tasks import TASKS
@@ -127,9 +131,14 @@ def test_captions_of_the_limits_by_hand():
 
 @pytest.mark.parametrize("name", run.EXPERIMENTS)
 def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache, tmp_path, monkeypatch, capsys):
-    some = {task: TASKS[task] for task in ("card suits", "binding", "two objects", "scenery", "cells", "grey")}
-    for module in (figure5, figure6, figure7, figure8, number_to_text):  # each probe is sixteen fits
+    some = {task: TASKS[task] for task in ("scenery", "binding", "two objects", "card suits", "cells", "grey")}
+    for module in (figure4, figure5, figure6, figure7, figure8, number_to_text, sizes):  # each probe is sixteen fits
         monkeypatch.setattr(module, "TASKS", some)
+    for module in (figure6, figure7):
+        monkeypatch.setattr(module, "SHOTS", [1, 16])
+    monkeypatch.setattr(overlap, "STEPS", 250)
+    monkeypatch.setattr(sizes, "STEPS", 500)
+    monkeypatch.setattr(convirt, "PAIRS", 100 * 256)
     argv = [name, "--budget", "0.02", "--seeds", "0", "--out", str(tmp_path), "--cache", str(cache)]
     assert run.main(argv) == 0
     with open(tmp_path / f"{name}.csv", encoding="utf-8") as file:

@@ -303,12 +303,19 @@ def test_the_command_line_finds_damaged_held_out_images(root, capsys):
 
 @pytest.mark.parametrize("argv, message", [([], "0 images with captions, and 20 are needed"),
                                            (["gone"], "no such folder")])
-def test_the_command_line_ends_with_one_line_where_there_is_nothing_to_train_on(root, argv, message):
-    """As a script, from another folder."""
-    command = [sys.executable, own_images.__file__, root.joinpath(*argv)]
+def test_the_command_line_ends_with_one_line_where_there_is_nothing_to_train_on(root, capsys, argv, message):
+    assert main([str(root.joinpath(*argv))]) == 2
+    printed, errors = capsys.readouterr()
+    assert not printed
+    assert errors.startswith("own_images.py: ") and message in errors and errors.count("\n") == 1
+
+
+def test_the_command_line_as_a_script(root):
+    """From another folder: what main returns is the exit status, and an error goes to standard error alone."""
+    command = [sys.executable, own_images.__file__, "gone"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert run.returncode == 2 and not run.stdout
-    assert run.stderr.startswith("own_images.py: ") and message in run.stderr and run.stderr.count("\n") == 1
+    assert run.stderr.startswith("own_images.py: ") and run.stderr.count("\n") == 1
 
 
 def test_the_help_tells_the_layouts_and_has_examples(capsys):

@@ -1,4 +1,4 @@
-"""People's files as they are: photos on their side, deep pictures, odd endings, hidden folders, captions of many kinds."""
+"""People's files as they are: photos on their side, deep pictures, odd endings, hidden folders, kinds of captions."""
 import json
 import os
 import struct
@@ -13,7 +13,7 @@ from PIL import Image, features
 
 import train_tiny
 import zeroshot
-from clip_minimal import CLIP, CLIPConfig, Tokenizer, save
+from clip_minimal import CLIP, CLIPConfig, Tokenizer, load, save
 from tutorial.extras import own_images
 from tutorial.extras.own_images import Folder, read_captions
 from tutorial.extras.pictures import find_files, open_image
@@ -71,7 +71,8 @@ def test_everything_that_opens_a_photo_turns_it(tmp_path, checkpoint, capsys):
     assert zeroshot.main([*paths, "--labels", "cat", "dog", "--model", checkpoint, "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)
     assert first["probabilities"] == second["probabilities"]
-    argv = ["search", str(tmp_path), "--like", paths[1], "--model", checkpoint, "--plot", str(tmp_path / "s.png"), "--json"]
+    argv = ["search", str(tmp_path), "--like", paths[1], "--model", checkpoint, "--json"]
+    argv += ["--plot", str(tmp_path / "s.png")]
     assert zeroshot.main(argv) == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["cosine"] for row in found] == [pytest.approx(1, abs=1e-5)] * 2
@@ -153,7 +154,7 @@ FORMATS = ["jfif", "jpe", "JPG", "Png", "apng", "tga", "jp2", "pnm", "pbm", "dib
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_whatever_pillow_opens_is_a_picture(tmp_path, checkpoint, suffix, capsys):
+def test_whatever_pillow_opens_is_a_picture(tmp_path, checkpoint, suffix):
     """For search and for training, also in upper case."""
     if suffix == "avif" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
@@ -161,9 +162,7 @@ def test_whatever_pillow_opens_is_a_picture(tmp_path, checkpoint, suffix, capsys
     for i in range(20):
         image = Image.new("1" if suffix == "pbm" else "RGB", (32, 32))
         image.save(tmp_path / f"picture_{i}.{suffix}", kind)
-    argv = ["search", str(tmp_path), "a cat", "--model", checkpoint, "--plot", str(tmp_path / "s.png"), "--top", "99"]
-    assert zeroshot.main(argv) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 20
+    assert len(zeroshot.search(*load(checkpoint), tmp_path, "a cat", top=99)) == 20
     assert len(Folder(tmp_path, 24, from_names=True).paths) == 20
 
 
@@ -324,13 +323,17 @@ def test_a_row_with_too_many_columns_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("name, text, message", [
-    ("captions.csv", "picture,label\na.png,a cat\n", "captions.csv, line 1: it has picture, label; expected one of image, "),
-    ("metadata.csv", "\nfile_name,prompt\na.png,a cat\n", "metadata.csv, line 2: it has file_name, prompt; expected one of"),
+    ("captions.csv", "picture,label\na.png,a cat\n",
+     "captions.csv, line 1: it has picture, label; expected one of image, "),
+    ("metadata.csv", "\nfile_name,prompt\na.png,a cat\n",
+     "metadata.csv, line 2: it has file_name, prompt; expected one of"),
     ("captions.tsv", "image_1\timage_2\tcaption\n", "line 1: it has image_1, image_2, caption; expected one of image"),
     ("captions.csv", "a.png,0,a cat\nb.png,0,a dog\n", "captions.csv, line 1: 3 columns without a header"),
     ("captions.csv", "0,a.png,a cat\n1,b.png,a dog\n", "captions.csv, line 1: 3 columns without a header"),
-    ("metadata.jsonl", '{"file_name": "a.png", "prompt": "a cat"}\n', "metadata.jsonl: it has file_name, prompt; expected one of"),
-    ("captions.json", '[{"picture": "a.png", "text": "a cat"}]', "captions.json: it has picture, text; expected one of image, "),
+    ("metadata.jsonl", '{"file_name": "a.png", "prompt": "a cat"}\n',
+     "metadata.jsonl: it has file_name, prompt; expected one of"),
+    ("captions.json", '[{"picture": "a.png", "text": "a cat"}]',
+     "captions.json: it has picture, text; expected one of image, "),
     ("captions.json", '{"info": {}, "licenses": []}', "captions.json: it has info, licenses; expected one of"),
     ("captions.json", '[{"image": "a.png"', "captions.json: not a list of .* \\(Expecting"),
     ("captions.json", '"a.png"', "captions.json: not a list of .* \\(it is 'str'"),
@@ -346,7 +349,8 @@ def test_a_captions_file_that_does_not_tell_what_is_what_is_refused(tmp_path, na
 
 @pytest.mark.parametrize("name, folder", [
     ("metadata.csv", ""), ("train/metadata.csv", "train/"), ("Captions.txt", ""), ("captions.txt", "images/"),
-    ("captions.txt", "Images/"), ("Flickr8k.token.txt", "Flicker8k_Dataset/"), ("results_20130124.token", "flickr30k-images/"),
+    ("captions.txt", "Images/"), ("Flickr8k.token.txt", "Flicker8k_Dataset/"),
+    ("results_20130124.token", "flickr30k-images/"),
     ("Flickr8k_text/Flickr8k.token.txt", "Flickr8k_Dataset/Flicker8k_Dataset/"), ("train/metadata.csv", "")])
 def test_where_a_table_and_its_pictures_may_lie(tmp_path, name, folder):
     pictures(tmp_path, f"{folder}a.png", f"{folder}b.png", "__MACOSX/._a.png")
@@ -358,8 +362,14 @@ def test_where_a_table_and_its_pictures_may_lie(tmp_path, name, folder):
     assert read(tmp_path, name, text) == (expected, [])
 
 
-COCO = {"info": {"year": 2017}, "images": [{"id": 9, "file_name": "b.png", "height": 40}, {"id": 5, "file_name": "a.png"}],
-        "annotations": [{"image_id": 5, "id": 1, "caption": "a red cat\n"}, {"image_id": 9, "id": 2, "caption": TWO["b.png"][0]}]}
+COCO = {
+    "info": {"year": 2017},
+    "images": [{"id": 9, "file_name": "b.png", "height": 40}, {"id": 5, "file_name": "a.png"}],
+    "annotations": [
+        {"image_id": 5, "id": 1, "caption": "a red cat\n"},
+        {"image_id": 9, "id": 2, "caption": TWO["b.png"][0]},
+    ],
+}
 
 
 @pytest.mark.parametrize("name, folder, data", [
@@ -399,7 +409,11 @@ def test_of_two_captions_files_the_one_that_is_read_is_named(tmp_path, capsys):
     assert "captions are" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("note", ["Captions by hand, 2019; see a.png and b.png.\n\nThe rest,\nsuch as b.png, is old.\n", "", "\n"])
+@pytest.mark.parametrize("note", [
+    "Captions by hand, 2019; see a.png and b.png.\n\nThe rest,\nsuch as b.png, is old.\n",
+    "",
+    "\n",
+])
 def test_a_note_does_not_switch_the_side_cars_off(tmp_path, note):
     """Though it has the name of a captions file; that it is passed over is said."""
     pictures(tmp_path, "a.png", "b.png")
@@ -424,7 +438,8 @@ def test_names_of_files_from_other_systems(tmp_path):
     """Backslashes; an é of one character in the table and of two on the disk, and the reverse, in folders too."""
     decomposed = unicodedata.normalize("NFD", "é/bär.png")
     pictures(tmp_path, "more/birds/a.png", "ö.png", decomposed, "images/c.png")
-    table = "more\\birds\\a.png,a cat\n" + unicodedata.normalize("NFD", "ö.png") + ",a dog\né\\bär.png,a bear\n.\\c.png,a cow\n"
+    name = unicodedata.normalize("NFD", "ö.png")
+    table = f"more\\birds\\a.png,a cat\n{name},a dog\né\\bär.png,a bear\n.\\c.png,a cow\n"
     captions, problems = read(tmp_path, "captions.csv", table)
     expected = {"more/birds/a.png": ["a cat"], "ö.png": ["a dog"], decomposed: ["a bear"], "images/c.png": ["a cow"]}
     assert captions == expected and not problems
@@ -444,14 +459,22 @@ def test_absolute_names_through_a_link(tmp_path):
     assert "captions.csv, line 5: " in problem and "secret.png is outside the folder" in problem
 
 
-WORDS = {"Bär": "Bär", "niño_2": "niño", "लाल_किताब": "लाल किताब", "แมวน้ำสีแดง": "แมวน้ำสีแดง", "சிவப்பு-பூனை": "சிவப்பு பூனை",
-         "قِطَّةٌ": "قِطَّةٌ", "گربه‌ها 3": "گربه‌ها", "❤️ red": "red", "IMG_20_x²": "IMG x"}
+WORDS = {
+    "Bär": "Bär",
+    "niño_2": "niño",
+    "लाल_किताब": "लाल किताब",
+    "แมวน้ำสีแดง": "แมวน้ำสีแดง",
+    "சிவப்பு-பூனை": "சிவப்பு பூனை",          "قِطَّةٌ": "قِطَّةٌ",
+    "گربه‌ها 3": "گربه‌ها",
+    "❤️ red": "red",
+    "IMG_20_x²": "IMG x",
+}
 
 
 @pytest.mark.parametrize("name", WORDS)
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_words_of_names_keep_their_marks(tmp_path, name, form):
-    """Accents of their own, as macOS writes them, vowels and tones of Hindi, Thai, Tamil and Arabic, Persian joiners."""
+    """Accents of their own, as on macOS, vowels and tones of Hindi, Thai, Tamil, Arabic, Persian joiners."""
     path = Path(unicodedata.normalize(form, f"{name}.png"))
     assert own_images.name_to_caption(path) == unicodedata.normalize("NFC", WORDS[name])
 

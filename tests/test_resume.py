@@ -45,10 +45,17 @@ def hurry(patch=setattr):
         scenes = self.scenes(self.rng(TEXTS), 500)
         return self.captions(scenes, self.rng(TEXTS, 1))
 
+    def draw_curves(history, *_):
+        """The losses alone, small."""
+        figure = Figure(figsize=(1, 1))
+        figure.subplots().plot([row["loss"] for row in history])
+        return figure
+
     patch(os, "fsync", lambda file: None)  # for the loss of power, which is not tried
     patch(train_tiny, "EVERY", EVERY)
     patch(World, "evaluate", evaluate)
     patch(World, "texts", texts)
+    patch(train_tiny, "draw_curves", draw_curves)
     patch(train_tiny, "draw_similarity", lambda *_: Figure(figsize=(1, 1)))
 
 
@@ -210,7 +217,8 @@ def forked(file, tmp_path, job, *arguments):
 
 
 @pytest.mark.parametrize("kills, name", [
-    (5, "tiny-RN"),
+    (3, "tiny-ViT"),  # whose steps are quick
+    pytest.param(5, "tiny-RN", marks=pytest.mark.slow),
     pytest.param(30, "tiny-ViT", marks=pytest.mark.slow),
 ])
 def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, kills, name):
