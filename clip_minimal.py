@@ -462,8 +462,8 @@ UNBYTES = {character: byte for byte, character in BYTES.items()}
 # numbers are the characters below U+20000 that are numeric without being letters: 7, ½, Ⅷ.
 NUMBERS = "".join(c for c in map(chr, range(0x20000)) if c.isnumeric() and not c.isalpha())
 WORD = re.compile(
-    # the special tokens and English contractions; (?i: as OpenAI's pattern ignores case, which after
-    # lower-casing matters for one letter, the long s: "'ſ" is a contraction, too
+    # The special tokens and English contractions. Case is ignored, as in OpenAI's pattern. After
+    # lower-casing this matters for one letter, the long s: "'ſ" is a contraction as well.
     r"(?i:<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d)"
     # a shortcut for words of plain letters, four times as quick as the rule for all letters below it;
     # ++ gives no letter back, so that "cafés" fails here as a whole and goes to that rule
@@ -471,7 +471,7 @@ WORD = re.compile(
     rf"|[^\W{NUMBERS}_]+"  # letters: what is in \w, without numbers and "_"
     rf"|[{NUMBERS}]"  # one number
     # other signs; "_" is in Python's \w, and \x1c to \x1f are in its \s, so that they have to be named.
-    # The Greek mark U+0345 is in no word: ignoring case it is an iota, so that no part of OpenAI's pattern fits
+    # The Greek mark U+0345 is left out and so is dropped, as no part of OpenAI's pattern fits it.
     r"|(?:[^\w\s\u0345]|[_\x1c-\x1f])+"
 )
 
@@ -546,8 +546,8 @@ class Tokenizer:
         while len(merges) < vocab_size - 514 and pair_counts:
             best = min(pair_counts, key=lambda pair: (-pair_counts[pair], pair))
             merges.append(best)
-            # Join it in each word listed for it, and correct the counts. If a word has lost the pair to
-            # an earlier merge, nothing changes.
+            # Join it in each word listed for it, and correct the counts. Words stay listed for pairs that an
+            # earlier merge took from them; then `after` equals `before`, and the counts stay.
             for word in words_with.pop(best):
                 before = spelling[word]
                 after = merge(before, best)
@@ -602,7 +602,7 @@ class Tokenizer:
     def decode(self, ids):
         """Ids -> lower-case text with a space after each word. Bytes that are not valid UTF-8 become U+FFFD."""
         characters = "".join(self.vocab[i] for i in ids)
-        # the four characters of "</w>" are printable, so that it comes through as it is
+        # "<", "/", "w" and ">" each stand for their own byte, so that the end mark comes through as it is
         raw = bytes(UNBYTES[character] for character in characters)
         return raw.decode("utf-8", "replace").replace("</w>", " ")
 
@@ -610,7 +610,7 @@ class Tokenizer:
         """A string or B of them -> LongTensor (B, context_length): start, ids, end, zeros (Section 2.4).
 
         With pad=False rows are only as wide as the longest text. A text that is too long is a
-        ValueError; with truncate=True its last words are dropped, and the end token is kept.
+        ValueError; with truncate=True its last tokens are dropped, and the end token is kept.
         """
         if isinstance(texts, str):
             texts = [texts]
@@ -777,7 +777,10 @@ def one_line(error):
 
 
 def read_attributes(weights):
-    """What `save` tells beside the weights -> the other arguments of build_model. Of OpenAI's files it is OpenAI's."""
+    """What `save` tells beside the weights -> the other arguments of build_model.
+
+    OpenAI's files have no such attributes. The defaults are OpenAI's.
+    """
     return {
         "quick_gelu": getattr(weights, "quick_gelu", True),
         "image_mean": getattr(weights, "image_mean", MEAN),
@@ -804,11 +807,13 @@ def build_model(weights, quick_gelu, image_mean=MEAN, image_std=STD):
 def infer_config(weights, quick_gelu):
     """A state dict with OpenAI's names -> CLIPConfig, from the shapes.
 
-    The shapes do not show the kind of GELU, nor the width of a head, which is always 64. They show a ResNet's resolution only in whole multiples of
-    32, which is why files also hold an "input_resolution".
+    The shapes do not show the kind of GELU, nor with which mean and deviation images are normalised, nor
+    the width of a head, which is always 64. They show a ResNet's resolution only in whole multiples of 32,
+    which is why files also hold an "input_resolution".
     """
 
     def count_blocks(prefix):
+        # how many different numbers follow the prefix
         return len({name[len(prefix):].split(".")[0] for name in weights if name.startswith(prefix)})
 
     context_length, transformer_width = weights["positional_embedding"].shape
@@ -862,6 +867,7 @@ def read_weights(path):
     names = [str(name) for name in weights]
     has_image_encoder = any(name.startswith("visual.") for name in names)
     has_text_encoder = any(name.startswith("transformer.") for name in names)
+    # of open_clip's encoders with a prefix, of its models with timm, of SigLIP, of Long-CLIP
     foreign_names = ("text.", "visual.trunk.", "logit_bias", "positional_embedding_res")
     is_foreign = any(name.startswith(foreign_names) for name in names)
     if is_foreign or not has_image_encoder or not has_text_encoder:
