@@ -48,7 +48,7 @@ STEPS = {"tiny-RN": 750, "tiny-ViT": 2600}  # that Muon needs to learn the picto
 STEPS_OF_ADAMW = 1700
 TEXT_LR = 0.2  # the text encoder's learning rate, as a share of the image encoder's
 MUON_LR = 5.0  # Muon's learning rate, as a multiple of AdamW's
-NAMES = {"tiny-RN": (0.05, 0.6), "tiny-ViT": (0.15, 0.5)}  # shares of the steps, see World.batch
+NAMES = {"tiny-RN": (0.01, 0.76), "tiny-ViT": (0.15, 0.5)}  # shares of the steps, see World.batch
 EVERY = 50  # steps between two lines of the log, and between two states that --resume can go on from
 HIDDEN = ("resblocks.", "visual.conv2.", "visual.conv3.", "visual.layer", "q_proj.", "k_proj.", "v_proj.")
 
@@ -359,7 +359,7 @@ class World:
     measured on them alone.
     """
 
-    def __init__(self, seed=0, device="cpu", resolution=48, mean=MEAN, std=STD, names_alone_until=38, names_until=450):
+    def __init__(self, seed=0, device="cpu", resolution=48, mean=MEAN, std=STD, names_alone_until=8, names_until=570):
         self.seed = seed
         self.device = device
         self.resolution = resolution
@@ -387,8 +387,9 @@ class World:
         The model learns only what helps to tell the pairs of a batch apart. If colours and
         backgrounds suffice for that, it learns the hundred names slowly; if all captions are names
         alone, it hardly learns colours. So all batches have names alone until `names_alone_until`,
-        then every third one until `names_until`, then none. And so that names do not suffice either,
-        all other batches hold rivals (see `scenes`) and mirrored scenes.
+        then every third one until `names_until`, then none. Once names are known they suffice in turn,
+        and counts and places are learned slowly; so from then on half of a batch are rivals of the
+        other half (see `scenes`).
         """
         rng = self.rng(TRAINING, step)
         every_third = step < self.names_until and step % 3 == 0
@@ -396,7 +397,7 @@ class World:
             scenes = self.scenes(rng, n, "single")
             captions = self.captions(scenes, rng, NAMES_ONLY)
         else:
-            scenes = self.scenes(rng, n, rivals=True)
+            scenes = self.scenes(rng, n, rivals=step >= self.names_until)
             self.mirror(scenes)
             captions = self.captions(scenes, rng)
         return normalize(self.draw(scenes), self.mean, self.std), captions
@@ -437,14 +438,17 @@ class World:
         shade                                            (n, 4, 3), what is added to the colour
 
         `kind` is the name of the only kind of scene wanted. With held_out=True all pairs of colour and
-        object are held-out ones, otherwise none. With rivals=True the second half of the scenes has the
-        same objects as the first half, so that something else has to tell them apart.
+        object are held-out ones, otherwise none. With rivals=True each scene of the second half is a rival
+        of one in the first half: of its kind, with its objects, and every other one in its colours. So
+        something else has to tell the two apart.
         """
         # what a scene is, and what is in it
         if kind is None:
             kind = rng.choice(4, n, p=list(KINDS.values()))
         else:
             kind = np.full(n, list(KINDS).index(kind))
+        pairs = n // 2 if rivals else 0  # scene pairs + i is the rival of scene i
+        kind[pairs:2 * pairs] = kind[:pairs]
         size = rng.integers(3, size=n)
         place = rng.integers(9, size=n)
         relation = rng.integers(4, size=n)
@@ -455,8 +459,7 @@ class World:
         objects = rng.integers(len(OBJECTS), size=(n, 4))
         other = rng.integers(1, len(OBJECTS), n)
         objects[:, 1] = (objects[:, 0] + other) % len(OBJECTS)  # two that are related are different
-        if rivals:
-            objects[n // 2:2 * (n // 2)] = objects[:n // 2]
+        objects[pairs:2 * pairs] = objects[:pairs]
 
         # A background on which each of the first two objects has an allowed colour that shows. (There
         # always is such a background. For simplicity it has to suit both also where one is shown.)
@@ -467,6 +470,11 @@ class World:
         # for each object one of those colours; the third and fourth may have none and get the first
         showing = self.shows.T[background][:, None]  # (n, 1, 12)
         colour = choose(rng, allowed & showing)  # (n, 4)
+        # every other rival takes the colours as well, and a background on which both of them show
+        same = np.arange(0, pairs, 2)
+        colour[pairs + same] = colour[same]
+        with_both = self.shows[colour[same, :2]].all(axis=1)  # (pairs / 2, 8)
+        background[pairs + same] = choose(rng, with_both)
         # only counted scenes show a third and a fourth object, and there all are copies of the first
         alike = kind == COUNTED
         objects[alike] = objects[alike, :1]

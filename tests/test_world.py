@@ -239,22 +239,26 @@ def test_training_batches_hold_mirrored_scenes():
     assert with_rival(world.captions(world.scenes(world.rng(0, 3), 256), world.rng(0, 4))) == 0
 
 
-def test_rivals_have_the_same_objects_and_little_else():
-    """The second half of a batch shows the objects of the first half, each in a colour, place and number of its own."""
+def test_rivals_are_of_the_same_kind_and_objects_and_differ_in_the_rest():
+    """Every other one has the colours too; places, counts and backgrounds are drawn anew, and colours show on them."""
     world = World()
-    scenes = world.scenes(world.rng(0, 5), 201, rivals=True)
-    first, second = slice(0, 100), slice(100, 200)
-    # counted scenes show one object up to four times, so the second name is compared in the others
-    assert (scenes["object"][first, 0] == scenes["object"][second, 0]).all()
-    both = (scenes["kind"][first] != COUNTED) & (scenes["kind"][second] != COUNTED)
-    assert both.sum() > 30 and (scenes["object"][first, 1] == scenes["object"][second, 1])[both].all()
-    for key in ("kind", "background", "place", "count"):
-        assert (scenes[key][first] == scenes[key][second]).mean() < 0.5, key
-    assert (scenes["colour"][first, 0] == scenes["colour"][second, 0]).mean() < 0.3
-    assert not world.held_out[scenes["object"][:, :2], scenes["colour"][:, :2]].any()
+    scenes = world.scenes(world.rng(0, 5), 401, rivals=True)
+    first, second = slice(0, 200), slice(200, 400)
+    assert (scenes["kind"][first] == scenes["kind"][second]).all()
+    assert (scenes["object"][first, :2] == scenes["object"][second, :2]).all()
+    same_colour = (scenes["colour"][first, 0] == scenes["colour"][second, 0])
+    assert same_colour[::2].all() and same_colour[1::2].mean() < 0.3
+    counted = scenes["kind"][first] == COUNTED
+    assert counted.sum() > 20 and (scenes["count"][first] == scenes["count"][second])[counted].mean() < 0.5
+    for key, least in (("background", 0.4), ("place", 0.3), ("relation", 0.5)):
+        assert (scenes[key][first] == scenes[key][second]).mean() < least, key
+    for i in range(401):
+        for number in range(1 if scenes["kind"][i] != RELATED else 2):
+            name, colour = scenes["object"][i, number], scenes["colour"][i, number]
+            assert not world.held_out[name, colour] and world.shows[colour, scenes["background"][i]]
     # as drawn without rivals, hardly any two are alike
-    scenes = world.scenes(world.rng(0, 5), 201)
-    assert (scenes["object"][first, 0] == scenes["object"][second, 0]).sum() < 10
+    scenes = world.scenes(world.rng(0, 5), 401)
+    assert (scenes["object"][first, 0] == scenes["object"][second, 0]).sum() < 20
 
 
 def test_training_batches_hold_rivals():
