@@ -340,10 +340,10 @@ def find_pictures(folder, without=None):
 
 
 def signature_of(model):
-    """What a model makes of an empty picture (1, E): it tells models apart, and how they want pictures normalised."""
+    """What a model makes of a black picture (1, E): it tells models apart, and how they want pictures normalised."""
     R = model.config.image_resolution
-    empty = torch.tensor(MEAN).view(1, 3, 1, 1).expand(1, 3, R, R)
-    empty = normalize(empty, model.config.image_mean, model.config.image_std)  # 0 with OpenAI's mean
+    black = torch.zeros(1, 3, R, R)  # of the mean's colour it would be 0 after normalising, whatever the deviation
+    empty = normalize(black, model.config.image_mean, model.config.image_std)
     return encode_images(model, empty).cpu().numpy()
 
 

@@ -150,6 +150,17 @@ def test_colours_of_16_bits(tmp_path, levels, expected):
     assert np.array(open_image(tmp_path / "deep.png"))[0, :, 0].tolist() == expected
 
 
+@pytest.mark.parametrize("opaque", [65535, 4095])
+def test_colours_of_12_bits_beside_transparency_of_16(tmp_path, opaque):
+    """What is wholly opaque has the highest level of 16 bits or of 12; the picture is not almost black then."""
+    row = b"\0"
+    for level in (0, 2048, 4095):
+        row += struct.pack(">4H", level, level, level, opaque)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 1, 16, 6, 0, 0, 0))
+    (tmp_path / "deep.png").write_bytes(png + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b""))
+    assert np.array(open_image(tmp_path / "deep.png"))[0, :, 0].tolist() == [0, 136, 255]
+
+
 FORMATS = ["jfif", "jpe", "JPG", "Png", "apng", "tga", "jp2", "pnm", "pbm", "dib", "ico", "pcx", "sgi", "webp", "avif"]
 
 

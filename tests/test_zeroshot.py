@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -477,6 +478,17 @@ def test_another_model_has_another_index(model, folder):
     other = CLIP(model.config).eval()
     paths, features = zeroshot.index(other, folder)
     assert torch.allclose(features, features_of(other, paths), atol=1e-5)
+
+
+@pytest.mark.parametrize("levels", [{"image_mean": (0.5, 0.5, 0.5)}, {"image_std": (0.5, 0.5, 0.5)}])
+def test_the_same_weights_with_other_levels_have_another_index(model, folder, levels):
+    """Whoever corrects only the deviation of a checkpoint must not be answered from the features of before."""
+    zeroshot.index(model, folder)
+    other = CLIP(replace(model.config, **levels)).eval()
+    other.load_state_dict(model.state_dict())
+    paths, features = zeroshot.index(other, folder)
+    pixels = torch.stack([zeroshot.read_picture(other, path) for path in paths])
+    assert torch.allclose(features, zeroshot.encode_images(other, pixels), atol=1e-5)
 
 
 @pytest.mark.parametrize("content", [b"", b"no index", b"PK\x03\x04"])

@@ -98,9 +98,8 @@ def open_image(path):
     # more than 8 bits a level
     if image.mode == "F" or image.mode.startswith("I"):
         image = scale_levels(image)
-    elif deep and np.max(image.getextrema()) < 16:
-        # Pillow kept the upper byte of each level, which is at most 15 where there are 12 bits in 16
-        image = image.point(lambda level: 17 * level)
+    elif deep:
+        image = scale_upper_bytes(image)
     # the middle of a ribbon
     longest = 100 * min(image.size)
     if max(image.size) > longest:
@@ -149,6 +148,24 @@ def scale_levels(image):
     levels = np.where(known, levels, black).astype(np.float32)
     levels = (levels - black) / (white - black) * 255
     return Image.fromarray(levels.round().astype(np.uint8))
+
+
+def scale_upper_bytes(image):
+    """A PIL image of the upper bytes of 16-bit levels -> from 0 to 255 where its colours have 12 bits in 16.
+
+    These upper bytes are at most 15. Transparency may have all 16 bits beside such colours.
+    """
+    highest = [band.getextrema()[1] for band in image.split()]
+    colours = [level for name, level in zip(image.getbands(), highest) if name != "A"]
+    if max(colours) > 15:
+        return image
+    table = []  # what each of the 256 levels becomes, for one band after the other
+    for level in highest:
+        factor = 1
+        if level <= 15:
+            factor = 17
+        table += [factor * i for i in range(256)]
+    return image.point(table)
 
 
 # ---- Never written over --------------------------------------------------------------------------
