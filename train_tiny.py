@@ -44,12 +44,13 @@ from tutorial.extras.runs import (check_place, read_default_run, restore, settin
 
 # ---- Training (Sections 2.3 and 2.5) -------------------------------------------------------------
 
-STEPS = {"tiny-RN": 750, "tiny-ViT": 2600}  # that Muon needs to learn the pictogram world
-STEPS_OF_ADAMW = 1700
+STEPS = {"tiny-RN": 750, "tiny-ViT": 2600}  # how many Muon needs to learn the pictogram world
+STEPS_OF_ADAMW = 1700  # how many AdamW needs, of the paper
 TEXT_LR = 0.2  # the text encoder's learning rate, as a share of the image encoder's
 MUON_LR = 5.0  # Muon's learning rate, as a multiple of AdamW's
 NAMES = {"tiny-RN": (0.01, 0.76), "tiny-ViT": (0.15, 0.5)}  # shares of the steps, see World.batch
 EVERY = 50  # steps between two lines of the log, and between two states that --resume can go on from
+# parts of the names of hidden layers, whose matrices and kernels Muon trains
 HIDDEN = ("resblocks.", "visual.conv2.", "visual.conv3.", "visual.layer", "q_proj.", "k_proj.", "v_proj.")
 
 
@@ -57,7 +58,7 @@ def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR, muon=True):
     """Muon for the matrices and kernels of hidden layers, AdamW for all other weights; or AdamW for all.
 
     The paper trains with AdamW, Adam with decoupled weight decay, on all weights that are not gains,
-    biases or the scale (Section 2.5).
+    biases or the scale (Section 2.5). What Muon trains does not decay here either.
 
     The text encoder's learning rate is a fifth of the image encoder's. At the full rate its features
     change faster than an untrained image encoder can follow. Measured with AdamW and captions of names
@@ -75,7 +76,7 @@ def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR, muon=True):
         factor = 1.0 if at_full_rate else text_lr
         if by_muon:
             factor *= MUON_LR
-        # queries, keys and values of each head are matrices of their own
+        # for Muon the queries, keys and values of each head are matrices of their own
         by_head = "in_proj" in name or name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight"))
         groups.setdefault((by_muon, by_head, decay, factor), []).append(parameter)
     param_groups = []
@@ -119,9 +120,10 @@ def training_step(model, optimizer, images, tokens, bfloat16=False):
 
 
 def leave_out_what_is_no_number(model, averages):
-    """After a loss that is infinite or no number: no gradient, and the batch norms' averages as they were.
+    """After a loss that is infinite or no number: gradients of 0, and the batch norms' averages as they were.
 
-    It does the same after every loss, as asking for its value would make a GPU wait.
+    The optimizer then goes on by its momentum alone. All this is done in every step, without a question
+    whether the loss is a number, as the answer would make a GPU wait.
     """
     for parameter in model.parameters():
         if parameter.grad is not None:
@@ -153,7 +155,7 @@ def train(data, model, tokenizer, steps=750, batch_size=256, lr=5e-3, weight_dec
         rate = learning_rate(step, steps, lr, warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        # a batch of pairs; captions are padded to the longest of them
+        # a batch of pairs; pad=False pads captions to the longest of them, not to the whole context
         images, captions = data.batch(step, batch_size)
         tokens = tokenizer(captions, model.config.context_length, truncate=True, pad=False)
         tokens = tokens.to(images.device)
@@ -224,19 +226,22 @@ class Muon(torch.optim.AdamW):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                # Nesterov's momentum: a mean of the gradients so far, in which this one counts a little more
+                # Nesterov's momentum: momentum = 0.9 momentum + 0.1 gradient, and the update, in which this
+                # gradient counts once more, is 0.9 momentum + 0.1 gradient
                 state = self.state[weight]
                 if not state:
                     state["momentum"] = torch.zeros_like(weight)
-                    state["step"] = torch.tensor(0.0)  # AdamW looks for it in every state that is read
+                    state["step"] = torch.tensor(0.0)  # AdamW.load_state_dict looks for it
                 state["momentum"].lerp_(weight.grad, 0.1)
                 update = torch.lerp(weight.grad, state["momentum"], 0.9)
-                # as matrices: of each head, or of a layer; a kernel's row holds all that makes one channel
+                # a matrix for each head, or one for all of the weight; a kernel (C, C', 3, 3) is one of C rows
                 rows = HEAD_WIDTH if group["by_head"] else len(weight)
                 matrices = update.reshape(len(weight) // rows, rows, -1)  # (n, rows, columns)
                 update = orthogonalise(matrices).reshape(weight.shape)
                 columns = matrices.shape[2]
-                weight.sub_(update, alpha=group["lr"] * max(1, rows / columns) ** 0.5)
+                # a tall matrix, of more rows than columns, moves further: its output has more entries than its input
+                factor = max(1, rows / columns) ** 0.5
+                weight.sub_(update, alpha=group["lr"] * factor)
                 weight.grad = None  # AdamW leaves out what has no gradient
         super().step()
 
@@ -245,8 +250,8 @@ def orthogonalise(x):
     """Matrices (n, rows, columns) -> the same with singular values near 1, their singular vectors as they were.
 
     With a singular value decomposition it were exact, and slow. This is Newton and Schulz's iteration:
-    a polynomial with odd powers, applied to a matrix, is applied to its singular values. This one,
-    five times, brings those from 0.003 to 1 to between 0.7 and 1.2 (Jordan et al. 2024).
+    a polynomial with odd powers, applied to a matrix, is applied to its singular values. Applied five
+    times, this one brings any value from 0.003 to 1 to one between 0.7 and 1.2 (Jordan et al. 2024).
     """
     if x.shape[1] > x.shape[2]:
         return orthogonalise(x.transpose(1, 2)).transpose(1, 2)  # the products below are smaller
@@ -305,7 +310,7 @@ KINDS = {"single": 6 / 13, "placed": 2 / 13, "counted": 3 / 13, "related": 2 / 1
 SINGLE, PLACED, COUNTED, RELATED = range(4)  # their numbers
 BEGINNINGS = ["a picture of ", "a drawing of "] + 8 * [""]  # of a caption, all equally likely
 MENTIONS = {"size": 0.25, "colour": 0.9, "background": 0.45}  # how often a caption names what could be named
-EVERYTHING = {"size": 0.25, "colour": 1, "background": 1}  # what tells scenes apart; sizes hardly do
+EVERYTHING = {"size": 0.25, "colour": 1, "background": 1}  # what tells scenes apart (sizes hardly do)
 NAMES_ONLY = {"size": 0, "colour": 0, "background": 0}
 TRAINING, EVALUATION, TEXTS = range(3)  # each draws random numbers of its own, see World.rng
 
@@ -334,7 +339,7 @@ def counted(count, name):
 
 
 def render(glyphs, size=32, font=FONT):
-    """n characters -> masks (n, size, size) from 0 to 1, each glyph as large as fits and a little bolder than printed."""
+    """n characters -> masks (n, size, size) from 0 to 1, each glyph as large as fits and a little bolder than print."""
     with open(font, "rb") as file:
         font = ImageFont.truetype(file, 8 * size)
     masks = []
@@ -439,8 +444,8 @@ class World:
 
         `kind` is the name of the only kind of scene wanted. With held_out=True all pairs of colour and
         object are held-out ones, otherwise none. With rivals=True each scene of the second half is a rival
-        of one in the first half: of its kind, with its objects, and every other one in its colours. So
-        something else has to tell the two apart.
+        of one in the first half: it is of the same kind and has the same objects, and every second rival
+        has the same colours as well. So something else has to tell the two apart.
         """
         # what a scene is, and what is in it
         if kind is None:
@@ -462,15 +467,15 @@ class World:
         objects[pairs:2 * pairs] = objects[:pairs]
 
         # A background on which each of the first two objects has an allowed colour that shows. (There
-        # always is such a background. For simplicity it has to suit both also where one is shown.)
+        # always is such a background. For simplicity it suits both even if the scene shows only one.)
         allowed = self.held_out[objects] if held_out else ~self.held_out[objects]  # (n, 4, 12)
         # numpy's product of booleans, `and` for each colour, then `or` over the colours: (n, 2, 8)
         with_colour = allowed[:, :2] @ self.shows
         background = choose(rng, with_colour.all(axis=1))  # (n,)
-        # for each object one of those colours; the third and fourth may have none and get the first
+        # for each object one of those colours; a third or fourth that has none is never drawn as it is
         showing = self.shows.T[background][:, None]  # (n, 1, 12)
         colour = choose(rng, allowed & showing)  # (n, 4)
-        # every other rival takes the colours as well, and a background on which both of them show
+        # every second rival takes the colours as well, and a background on which both of them show
         same = np.arange(0, pairs, 2)
         colour[pairs + same] = colour[same]
         with_both = self.shows[colour[same, :2]].all(axis=1)  # (pairs / 2, 8)
@@ -487,7 +492,7 @@ class World:
         side = low + (high - low) * rng.random(n)  # (n,)
 
         # where: offsets from the middle of the image, to the right and down
-        half = side[:, None, None] * 16 / 30  # (n, 1, 1), half a mask, of whose 32 cells a glyph fills 30
+        half = side[:, None, None] * 16 / 30  # (n, 1, 1), half of a mask's side: 32 cells, of which a glyph fills 30
         random = rng.uniform(-1, 1, (n, 4, 2))
         quarters = rng.random((n, 4)).argsort(axis=1)  # (n, 4), the quarters of the image in random order
         # a single object stands anywhere, one 48th from the edge at least
@@ -501,7 +506,7 @@ class World:
         chosen = kind == COUNTED
         offset[chosen] = (24 * quarter + random * (11 - half))[chosen]
         # related ones stand on opposite sides of the middle, nearly at the same distance from it, and
-        # are off by up to 6 in the other direction
+        # each is moved by up to 6 across that direction
         direction = np.array(list(RELATIONS.values()))[relation][:, None]  # (n, 1, 2)
         opposite = direction * [[1], [-1], [0], [0]]  # (n, 4, 2)
         spread = np.where(direction != 0, 0.3, 6)  # (n, 1, 2)
@@ -514,7 +519,7 @@ class World:
                 "shade": np.float32(rng.normal(0, 0.02, (n, 4, 3)))}
 
     def draw(self, scenes):
-        """-> images (n, 3, R, R) from 0 to 1: the backgrounds, then the first sprite of every scene, up to the fourth."""
+        """-> images (n, 3, R, R) from 0 to 1: backgrounds, then the first sprite of each scene, then the second, ..."""
         R = self.resolution
         # each background goes from one colour at the upper edge to another one at the lower edge
         edges = self.backgrounds[self.tensor(scenes["background"])]  # (n, 2, 3)
@@ -535,12 +540,12 @@ class World:
             row_weights = self.weights_of_cells(centre[:, 1], side)  # (s, R, 32)
             alpha = row_weights @ self.masks[objects] @ column_weights.transpose(1, 2)  # (s, R, R)
             paint = (self.colours[colour] + shade)[:, :, None, None]  # (s, 3, 1, 1)
-            rows = self.tensor(with_sprite)
-            image[rows] = torch.lerp(image[rows], paint, alpha[:, None])
+            chosen = self.tensor(with_sprite)
+            image[chosen] = torch.lerp(image[chosen], paint, alpha[:, None])
         return image.clamp_(0, 1)
 
     def weights_of_cells(self, centre, side):
-        """Along one axis: centres and sides of sprites (s,) -> what each pixel sees of each cell of the mask (s, R, 32).
+        """Along one axis: centres and sides of sprites (s,) -> what pixels see of the cells of the mask (s, R, 32).
 
         Linear interpolation: a pixel sees the two cells next to it, the nearer one more.
         """
@@ -557,7 +562,7 @@ class World:
         return torch.from_numpy(array).to(self.device)
 
     def captions(self, scenes, rng, mentions=MENTIONS):
-        """A sentence for each scene, from a small grammar. `mentions` says how often size, colour, background are told."""
+        """A sentence for each scene, from a small grammar; `mentions`: how often size, colour, background are told."""
         n = len(scenes["kind"])
         chances = rng.random((n, 5)).tolist()
         scenes = {key: array.tolist() for key, array in scenes.items()}
@@ -667,13 +672,14 @@ class World:
 
 
 def colours_that_show():
-    """-> (12, 8), True where a colour differs from every part of a background, as the eye weighs red, green and blue."""
+    """-> (12, 8), True where a colour differs from all of a background, as the eye weighs red, green and blue."""
     colours = np.array(list(COLOURS.values()))[:, None, None]  # (12, 1, 1, 3)
     edges = np.array(list(BACKGROUNDS.values()), float)[:, :, None]  # (8, 2, 1, 3)
     upper = edges[:, 0]  # (8, 1, 3)
     lower = edges[:, 1]
     gradient = upper + (lower - upper) * np.linspace(0, 1, 5)[:, None]  # (8, 5, 3)
-    distance = ((colours - gradient) ** 2 @ [0.3, 0.5, 0.2]) ** 0.5  # (12, 8, 5), from 0 to 255
+    squares = (colours - gradient) ** 2  # (12, 8, 5, 3)
+    distance = (squares @ [0.3, 0.5, 0.2]) ** 0.5  # (12, 8, 5), from 0 to 255
     return distance.min(axis=-1) > 65
 
 
@@ -742,7 +748,7 @@ def accuracy_curve(history, name):
 
 
 def draw_similarity(model, tokenizer, images, captions):
-    """Cosine similarities of n captions with their n images, true pairs on the diagonal: Figure 1 (1), for a trained model."""
+    """Cosine similarities of n captions with their n images, true pairs on the diagonal, as in Figure 1 (1)."""
     text_features = zeroshot.encode_texts(model, tokenizer, captions, truncate=True)
     image_features = zeroshot.encode_images(model, images)
     cosines = (text_features @ image_features.T).cpu().numpy()  # (n, n)
@@ -781,13 +787,14 @@ def new_parser():
     add("--captions-from-names", action="store_true", help="with --data: file and folder names are the captions")
     add("--out", default="runs/tiny", metavar="DIR",
         help="where results go (default: %(default)s). If a run with the same settings is there, it is begun anew:"
-             " nothing is lost, as it would end the same. One with other settings stays as it is, but for --force")
+             " nothing is lost, as it would end the same. One with other settings stays, unless --force is given")
     add("--force", action="store_true", help="replace what is in --out, whatever it is")
     add("--model", default="tiny-RN", choices=CONFIGS, help="from scratch (default: %(default)s)")
     add("--init", metavar="CKPT", help="or from the weights of a published model (ViT-B/32, ...) or of a file")
     add("--freeze", choices=["image", "text"], help="with --init: leave this encoder as it is")
     add("--optimizer", choices=["muon", "adamw"], help="adamw is the paper's (default: muon, with --init adamw)")
-    add("--steps", type=int, help=f"default: {STEPS['tiny-RN']}, tiny-ViT {STEPS['tiny-ViT']}, with adamw {STEPS_OF_ADAMW}")
+    add("--steps", type=int,
+        help=f"default: {STEPS['tiny-RN']}, tiny-ViT {STEPS['tiny-ViT']}, with adamw {STEPS_OF_ADAMW}")
     add("--batch-size", type=int, default=256, help="pairs in a step (default: %(default)s)")
     add("--lr", type=float, help="the highest, of the image encoder, for AdamW; Muon has five times as much"
                                  " (default: 5e-3, with --init 1e-5)")
@@ -797,10 +804,10 @@ def new_parser():
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default here: %(default)s")
     add("--precision", choices=["float32", "bfloat16", "tf32", "float16"], default="float32",
         help="of the encoders (default: %(default)s); the last two are of tutorial/extras/large_batches.py")
-    add("--fast", action="store_true", help="the same training but for rounding, in less time (tutorial/extras/fast.py)")
+    add("--fast", action="store_true", help="the same but for rounding, in less time (tutorial/extras/fast.py)")
     large = parser.add_argument_group("large batches", "These options, and several processes (torchrun"
                                       " --nproc_per_node=2 train_tiny.py), use tutorial/extras/large_batches.py.")
-    large.add_argument("--micro-batch", type=int, metavar="N", help="run the encoders on N pairs at a time: less memory")
+    large.add_argument("--micro-batch", type=int, metavar="N", help="run encoders on N pairs at a time: less memory")
     large.add_argument("--checkpointing", action="store_true", help="recompute activations: less memory, more time")
     large.add_argument("--compile", action="store_true", help="torch.compile: a slow start, then faster on a GPU")
     return parser
@@ -810,7 +817,7 @@ def parse(argv):
     """The command line's options; in args.given those of the settings that were not left to their defaults."""
     parser = new_parser()
     args = parser.parse_args(argv)
-    # which settings were given? parsed once more, with None in the place of all defaults
+    # Which settings did the user give? Parsed once more: argparse puts no default in the place of a None.
     without_defaults = argparse.Namespace(**dict.fromkeys(vars(args)))
     given = settings_of(parser.parse_args(argv, without_defaults))
     args.given = {name: value for name, value in given.items() if value is not None}
@@ -929,7 +936,7 @@ def run(args, state=None, train_function=None):
 def what_to_begin_with(args, state):
     """-> configuration, tokenizer and weights: of a state, of the model of --init, or of a new model.
 
-    The weights of a state are left to `train`. A new model has None in the place of what it has yet to learn.
+    The weights of a state are left to `train`. Of a new model the tokenizer and the weights are None.
     """
     if state is not None:
         return CLIPConfig(**state["config"]), Tokenizer(state["merges"]), None

@@ -202,8 +202,9 @@ def logistic_regression(features, labels, strength):
     # all. The minimum stays the same.
     mean = x.mean(dim=0)
     _, sizes, directions = torch.linalg.svd(x - mean, full_matrices=False)  # (P,), (P, D)
-    # where all N classes are equally likely the loss curves by sizes² / N, the penalty by strength; times N:
+    # With N equally likely classes the loss curves by about sizes² / N, the penalty by strength. Times N:
     curvature = sizes ** 2 + targets.shape[1] * strength  # (P,)
+    # so that the mean of the losses, below, curves by about 1 / N along every axis
     stretch = (len(x) / curvature).sqrt()[:, None]  # (P, 1)
     axes = stretch * directions  # (P, D)
     z = (x - mean) @ axes.T  # (B, P)
@@ -215,7 +216,7 @@ def logistic_regression(features, labels, strength):
     def loss():
         optimizer.zero_grad()
         errors = loss_of(z @ z_weights + bias, targets, reduction="sum")
-        # directions have unit length, so these squares add up to those of the weights returned below
+        # directions are perpendicular and of unit length: these squares add up to those of the weights returned
         penalty = strength / 2 * (stretch * z_weights).square().sum()
         mean_loss = (errors + penalty) / len(x)  # has its minimum in the same place as the sum
         mean_loss.backward()
@@ -305,7 +306,8 @@ def index(model, folder, without=None, batch_size=64):
     finally:
         if new and known:
             write_index(folder, signature, known)
-    # those that can be read; of others the features are NaN, and kept too, so that they are reported once
+    # Left out are figures, which were not encoded, and what can't be read. The features of the latter are
+    # NaN, and are kept, so that it is reported once
     paths = []
     rows = []
     for path, key in key_of.items():
@@ -384,7 +386,8 @@ def encode_files(model, paths, batch_size=64):
             except (ValueError, OSError) as error:
                 print(f"left out: {error}", file=sys.stderr)
         features = encode_images(model, pixels).cpu().numpy()  # (B, E)
-        if len(paths) > batch_size:  # said before they are handed out: who asks for no more of them sees the last line
+        # before `yield`, as `index` does not come back after the last picture, and would not see the last line
+        if len(paths) > batch_size:
             show_progress(start + len(batch), len(paths), "pictures encoded")
         yield from features
 
@@ -604,13 +607,13 @@ def load_model(name_or_path, device="cpu", gelu=None, fast=False):
     gelu, "gelu" or "quick_gelu", overrules what the files say; fast=True accelerates the model.
     """
     check_device(device)
-    by_extra = gelu is not None  # `load` can't be told the kind of GELU
-    if not by_extra:
+    by_convert = gelu is not None  # `load` can't be told the kind of GELU
+    if not by_convert:
         try:
             model, tokenizer = load(name_or_path, device)
         except OtherLayout:
-            by_extra = True
-    if by_extra:
+            by_convert = True
+    if by_convert:
         from tutorial.extras.convert import load_other
         quick_gelu = {"gelu": False, "quick_gelu": True, None: None}[gelu]
         model, tokenizer = load_other(name_or_path, device, quick_gelu)
@@ -651,7 +654,7 @@ def expand_stars(names):
     for name in names:
         matches = sorted(glob.glob(name))
         if os.path.exists(name) or not matches:
-            paths.append(name)  # also what is missing, to be reported
+            paths.append(name)  # a file whose name has a star or "[", or one that is missing, to be reported
         else:
             paths += matches
     return paths
