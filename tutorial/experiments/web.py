@@ -37,9 +37,9 @@ from clip_minimal import CLIP, CONFIGS, MEAN, STD, Tokenizer, normalize, save
 from matplotlib.ft2font import FT2Font
 from run import write_table
 from tasks import TASKS, examples, polygon, shape
-from train_tiny import (BEGINNINGS, COLOURS, COUNTED, EVALUATION, FONT, OBJECTS, PLACED, PLACES, RELATED, RELATIONS,
-                        SINGLE, SIZES, TEXTS, TRAINING, World, article, check_place, choose, draw_curves, join,
-                        plural, render, train, write_log)
+from train_tiny import (BEGINNINGS, COLOURS, COUNTED, EVALUATION, FONT, OBJECTS, PLACED, PLACES, PLURALS, RELATED,
+                        RELATIONS, SINGLE, SIZES, TEXTS, TRAINING, World, article, check_place, choose, draw_curves,
+                        join, plural, render, train, write_log)
 
 # ---- Things that are drawn with a formula: covers(x, y), x to the right and y down from -1 to 1 ------------------
 
@@ -121,7 +121,9 @@ def boat(x, y):
 
 def ladder(x, y):
     """Two rails and five rungs."""
-    return (abs(abs(x) - 0.42) < 0.09) & (abs(y) < 0.95) | (abs(x) < 0.42) & (abs(y % 0.4 - 0.2) < 0.07) & (abs(y) < 0.95)
+    rails = abs(abs(x) - 0.42) < 0.09
+    rungs = (abs(x) < 0.42) & (abs(y % 0.4 - 0.2) < 0.07)
+    return (rails | rungs) & (abs(y) < 0.95)
 
 
 def stripe(i, stands):
@@ -149,8 +151,8 @@ WORDS = ("star cat sun heart dog house moon love cow cloud tree fish time sky sk
          "umbrella anchor airplane telephone day light music stop open exit help hello yes no left up down red blue "
          "green black white gold fire ice bird horse lion bear wolf apple bread milk salt tea coffee book door key "
          "hand face eye foot mouse club note card arrow circle square road city garden bridge boat train").split()
-GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "xi", "pi", "rho",
-         "sigma", "tau", "phi", "chi", "psi", "omega"]
+GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "xi", "pi",
+         "rho", "sigma", "tau", "phi", "chi", "psi", "omega"]
 HEBREW = ["alef", "bet", "gimel", "dalet", "he", "zayin", "het", "tet", "kaf", "lamed", "mem", "samekh", "ayin", "pe",
           "tsadi", "qof", "resh", "shin", "tav"]
 CYRILLIC = ["de", "zhe", "i", "el", "ef", "tse", "che", "sha", "shcha", "yeru", "e", "yu", "ya"]
@@ -172,14 +174,15 @@ def alphabet(script, names):
 # thing. Things at the beginning of this table, and at the beginning of their line, are common; see `ranked`.
 THINGS = {
     "a sign of the weather": {
-        "sun": "☀", "cloud": "☁", "moon": "☾", "snowflake": "❄", "umbrella": "☂", "lightning bolt/lightning": "⚡",
+        "sun": "☀", "cloud": "☁", "moon": "☾", "snowflake": "❄", "umbrella": "☂", "lightning bolt": "⚡",
         "snowman": "☃", "comet": "☄", "thunderstorm": "☈", "hot spring": "♨"},
     "an animal": {"cat": "🐱", "mouse": "🐭", "cow": "🐮", "monkey": "🐵", "fish": [fish]},
     "a shape": {
         "star": "★", "circle/disc": "●", "square": "■", "triangle": "▲", "ring": "◯", "pentagon": "⬟", "hexagon": "⬢",
-        "octagon": [polygon(8)], "parallelogram": "▰", "rectangle": "▬", "oval": [lambda x, y: oval(x, y, 0, 0, 0.95, 0.6)],
-        "plane": "▱", "half circle": "◖", "lozenge": "⧫", "arrowhead": "➤", "target": "◎", "grid": "▦",
-        "dotted circle": "◌", "starburst": "✺", "sparkle": "✦", "pinwheel": "✵"},
+        "octagon": [polygon(8)], "parallelogram": "▰", "rectangle": "▬",
+        "oval": [lambda x, y: oval(x, y, 0, 0, 0.95, 0.6)], "plane": "▱", "half circle": "◖", "lozenge": "⧫",
+        "arrowhead": "➤", "target": "◎", "grid": "▦", "dotted circle": "◌", "starburst": "✺",
+        "sparkle": "✦", "pinwheel": "✵"},
     "an everyday thing": {
         "house": "⌂", "telephone/phone": "☎✆", "airplane/plane": "✈", "teacup/cup of tea": "☕", "flag": "⚑",
         "envelope/letter": "✉", "keyboard": "⌨", "boat": [boat], "tree": [tree], "mouse": [computer_mouse],
@@ -205,20 +208,22 @@ THINGS = {
     "a letter": {f'letter "{letter}"': letter for letter in "ETAOINSHRDLCUMWFGYPBVKJXQZ"},
     "a written word": {f'word "{word}"': [word] for word in WORDS},
     "a hand": {
-        "pointing hand": "☛", "hand pointing to the right": "☞", "hand pointing to the left": "☚☜", "hand pointing up": "☝",
-        "hand pointing down": "☟", "victory hand": "✌", "writing hand": "✍"},
+        "pointing hand": "☛", "hand pointing to the right": "☞", "hand pointing to the left": "☚☜",
+        "hand pointing up": "☝", "hand pointing down": "☟", "victory hand": "✌", "writing hand": "✍"},
     "a tool": {
-        "pair of scissors": "✂", "pencil": "✎", "anchor": "⚓", "gear/cogwheel": "⚙", "key": "⚷", "balance/pair of scales": "⚖",
-        "fountain pen/pen": "✒", "spade": [shovel], "alembic": "⚗", "square": [set_square], "trident": "♆"},
+        "pair of scissors": "✂", "pencil": "✎", "anchor": "⚓", "gear/cogwheel": "⚙", "key": "⚷",
+        "balance/pair of scales": "⚖", "fountain pen/pen": "✒", "spade": [shovel], "alembic": "⚗",
+        "square": [set_square], "trident": "♆"},
     "a weapon": {"arrow": "➵➹", "club": [cudgel], "bow": [bow]},
     "a sign of music": {
-        "eighth note/note": "♪", "quarter note": "♩", "pair of notes": "♫", "sharp sign/sharp": "♯", "flat sign/flat": "♭",
-        "natural sign": "♮"},
+        "eighth note/note": "♪", "quarter note": "♩", "pair of notes": "♫", "sharp sign/sharp": "♯",
+        "flat sign/flat": "♭", "natural sign": "♮"},
     "a character": {
-        "question mark": "?", "exclamation mark": "!", "plus sign": "✚", "check mark/tick": "✔✓", "cross mark/cross": "✘✗",
-        "asterisk/star": "✱✲", "ampersand": "&", "at sign": "@", "percent sign": "%", "dollar sign": "$",
-        "infinity sign": "∞", "semicolon": ";", "opening parenthesis": "(", "opening bracket": "[", "opening brace": "{",
-        "slash": "/", "tilde": "~", "quotation mark": "❝", "trade mark sign": "™"},
+        "question mark": "?", "exclamation mark": "!", "plus sign": "✚", "check mark/tick": "✔✓",
+        "cross mark/cross": "✘✗", "asterisk/star": "✱✲", "ampersand": "&", "at sign": "@",
+        "percent sign": "%", "dollar sign": "$", "infinity sign": "∞", "semicolon": ";",
+        "opening parenthesis": "(", "opening bracket": "[",
+        "opening brace": "{", "slash": "/", "tilde": "~", "quotation mark": "❝", "trade mark sign": "™"},
     "a flower": {"daisy": "✿❀", "tulip": "⚘", "shamrock": "☘", "ivy leaf": "❦", "fleur-de-lis": "⚜"},
     "a sign of danger": {
         "skull": "☠", "warning sign": "⚠", "radiation sign": "☢", "biohazard sign": "☣", "dangerous bend sign": "☡"},
@@ -280,42 +285,52 @@ TEXTURES = {  # covers(x, y), with x and y in periods; the commonest first
     "spots": lambda x, y: np.sin(3 * x + np.sin(2 * y)) * np.sin(3 * y + np.sin(2.3 * x)) > 0.25}
 # Of the patterns below, weights (R, R) from 0 to 1, x and y go from 0 to 1; soft(k) is smooth noise of k x k values.
 GROUNDS = {  # two colours, and how much of the second one there is
-    "on paper": ((245, 242, 235), (185, 200, 225), lambda x, y, soft: np.maximum((7 * x + soft(1)) % 1, (7 * y) % 1) > 0.88),
+    "on paper": ((245, 242, 235), (185, 200, 225),
+                 lambda x, y, soft: np.maximum((7 * x + soft(1)) % 1, (7 * y) % 1) > 0.88),
     "at night": ((14, 18, 52), (200, 200, 160), lambda x, y, soft: soft(len(x)) > 0.985),
     "on the grass": ((55, 125, 40), (125, 190, 85), lambda x, y, soft: soft(24)),
     "on the beach": ((238, 216, 160), (205, 175, 118), lambda x, y, soft: 0.5 * soft(len(x)) + 0.5 * soft(3)),
     "in the sky": ((90, 160, 240), (215, 232, 250), lambda x, y, soft: np.clip(3 * soft(4) - 1.2, 0, 1)),
     "at sunset": ((100, 50, 110), (250, 150, 85), lambda x, y, soft: np.clip(0.8 * y + 0.4 * soft(4), 0, 1)),
-    "under water": ((15, 80, 135), (70, 175, 200), lambda x, y, soft: 0.5 + 0.5 * np.sin(25 * y + 3 * np.sin(6 * x) + 6 * soft(2))),
+    "under water": ((15, 80, 135), (70, 175, 200),
+                    lambda x, y, soft: 0.5 + 0.5 * np.sin(25 * y + 3 * np.sin(6 * x) + 6 * soft(2))),
     "on a wall": ((170, 90, 70), (205, 180, 160), lambda x, y, soft: bricks(6 * x, 9 * y + soft(1))),
     "in the snow": ((236, 241, 248), (185, 200, 222), lambda x, y, soft: np.clip(3 * soft(5) - 1.4, 0, 1)),
     "on wood": ((160, 108, 60), (118, 74, 36), lambda x, y, soft: 0.5 + 0.5 * np.sin(30 * y + 9 * soft(3))),
-    "on a tiled floor": ((214, 214, 208), (158, 162, 170), lambda x, y, soft: (6 * x + soft(1)) % 2 // 1 == (6 * y) % 2 // 1),
+    "on a tiled floor": ((214, 214, 208), (158, 162, 170),
+                         lambda x, y, soft: (6 * x + soft(1)) % 2 // 1 == (6 * y) % 2 // 1),
     "in the fog": ((205, 210, 215), (150, 155, 162), lambda x, y, soft: soft(2))}
 NAMELESS = [  # two random colours, that lie close together
-    lambda x, y, soft: x, lambda x, y, soft: (x + y) / 2, lambda x, y, soft: (x + 1 - y) / 2, lambda x, y, soft: soft(3),
-    lambda x, y, soft: soft(8), lambda x, y, soft: np.hypot(x - 0.5, y - 0.5), lambda x, y, soft: x > 0.2 + 0.6 * soft(1),
+    lambda x, y, soft: x,
+    lambda x, y, soft: (x + y) / 2,
+    lambda x, y, soft: (x + 1 - y) / 2,
+    lambda x, y, soft: soft(3),
+    lambda x, y, soft: soft(8),
+    lambda x, y, soft: np.hypot(x - 0.5, y - 0.5),
+    lambda x, y, soft: x > 0.2 + 0.6 * soft(1),
     lambda x, y, soft: soft(len(x))]
 VARIANTS = 16  # of each ground, and of each texture
 STYLES = {  # what a caption says of a picture in this style; "" is the usual one
-    "": "{}", "outline": "an outline of {}", "bold": "{} in bold", "italics": "{} in italics", "turned": "{} turned around",
-    "font": "{} in another font", "blur": "a blurred picture of {}", "pixels": "a pixelated picture of {}",
-    "grain": "a grainy picture of {}", "grey": "a black and white picture of {}", "inverted": "a negative of {}"}
+    "": "{}", "outline": "an outline of {}", "bold": "{} in bold", "italics": "{} in italics",
+    "turned": "{} turned around", "font": "{} in another font", "blur": "a blurred picture of {}",
+    "pixels": "a pixelated picture of {}", "grain": "a grainy picture of {}",
+    "grey": "a black and white picture of {}", "inverted": "a negative of {}"}
 STYLED = 0.4  # of all pictures
 USUAL, OUTLINE, BOLD, ITALICS, TURNED, OTHER_FONT, BLUR, PIXELS, GRAIN, GREY, INVERTED = range(len(STYLES))
 CONTROL = "occlusion"  # a style in which only tasks.py draws
-FONTS = ["DejaVuSans-Bold", "STIXGeneral", "cmr10", "cmtt10", "STIXGeneralBol", "STIXGeneralItalic"]  # beside DejaVuSans
+# Beside DejaVuSans. Its oblique face is not among them, as it draws an anchor or a flag as its monospaced one does.
+FONTS = ["DejaVuSans-Bold", "STIXGeneral", "cmr10", "cmtt10", "STIXGeneralBol", "STIXGeneralItalic"]
 KEPT_OUT_FONTS = "DejaVuSansMono", "DejaVuSerif"  # the beginnings of their files' names
-SILENT = ["satellite", "cells", "clock hours", "star points", "unseen objects", "house numbers", "currencies", "planets",
-          "reviews"]  # tasks of whose classes no caption tells
+SILENT = ["satellite", "cells", "clock hours", "star points", "unseen objects", "house numbers", "currencies",
+          "planets", "reviews"]  # tasks of whose classes no caption tells
 NUMBERS = ["one", "two", "three", "four", "five", "six"]
 SPRITES = 6  # in one picture at most
 KINDS = {"single": 0.4, "placed": 0.08, "counted": 0.12, "related": 0.14, "paired": 0.08, "labelled": 0.06,
          "texture": 0.06, "flag": 0.06}  # of scenes; the first four are those of train_tiny.py
 PAIRED, LABELLED, TEXTURE, FLAG = range(4, 8)
-BARE = 0.3  # so many captions tell nothing but the thing
-MENTIONS = {"size": 0.25, "colour": 0.8, "background": 0.5, "style": 0.5, "kind": 0.1, "kind of homonym": 0.5, "bare": BARE}
-EVERYTHING = {"size": 0.25, "colour": 1, "background": 1, "style": 1, "kind": 0, "kind of homonym": 1, "bare": 0}
+# How often a caption tells what could be told. A bare one tells neither size, colour nor ground.
+MENTIONS = {"bare": 0.3, "size": 0.25, "colour": 0.8, "ground": 0.5, "style": 0.5, "kind": 0.1, "kind of homonym": 0.5}
+EVERYTHING = {"bare": 0, "size": 0.25, "colour": 1, "ground": 1, "style": 1, "kind": 0, "kind of homonym": 1}
 
 
 def bricks(x, y):
@@ -324,7 +339,7 @@ def bricks(x, y):
 
 
 def ranked(table):
-    """{kind: {names: ...}} -> [(kind, names)], commonest first: the i-th of the f-th kind stands where i * f is i * f."""
+    """{kind: {names: ...}} -> [(kind, names)], commonest first: by i * f, for the i-th names of the f-th kind."""
     keys = []
     for f, (kind, things) in enumerate(table.items(), 1):
         for i, names in enumerate(things, 1):
@@ -339,7 +354,7 @@ NAMES_OF = [names.split("/") for _, names in RANKED]  # what each is called
 NAMES = [names[0] for names in NAMES_OF]
 IS_WORD = np.array([kind == "a written word" for kind in KIND_OF])
 WRITTEN = np.nonzero(IS_WORD)[0]
-IS_UPRIGHT = np.array([re.search("number|pointing|-than", name) is not None for name in NAMES])  # turned, it were another
+IS_UPRIGHT = np.array(["pointing" in name or "number" in name or "-than" in name for name in NAMES])  # never turned
 
 
 def find_homonyms():
@@ -571,9 +586,9 @@ class Web(World):
                 "shade": np.float32(rng.normal(0, 0.02, (n, SPRITES, 3)))}
 
     def layout(self, rng, kind, size, place, relation, count, objects):
-        """How large sprites are and where they stand, none of it as in tasks.py -> (n, 6), offsets from the middle (n, 6, 2).
+        """How large sprites are, (n, 6), and where they stand, (n, 6, 2) from the middle of the picture.
 
-        Of the tasks, places have sides of 16 to 20, counts 13 to 15 in a grid, relations 18 to 22.
+        None of it is as in the tasks: places have sides of 16 to 20, counts 13 to 15 in a grid, relations 18 to 22.
         """
         n = len(kind)
         ranges = np.array([*SIZES.values(), (11, 15), (9, 12.5), (12, 17), (12, 17), (22, 28), (0, 0), (26, 42)])
@@ -657,16 +672,17 @@ class Web(World):
         if moved.any():
             angle = scenes["turn"][rows][moved] * (style[moved] == TURNED)
             slant = 0.35 * (style[moved] == ITALICS)
-            zoom = 1.3
-            matrix = np.stack([np.cos(angle), np.sin(angle) + slant, 0 * angle, -np.sin(angle), np.cos(angle), 0 * angle])
-            theta = self.tensor(np.float32(zoom * matrix.T.reshape(-1, 2, 3)))
+            zero = 0 * angle
+            matrix = np.stack([np.cos(angle), np.sin(angle) + slant, zero, -np.sin(angle), np.cos(angle), zero], axis=1)
+            smaller = 1.3  # so that it fits when it is turned
+            theta = self.tensor(np.float32(smaller * matrix.reshape(-1, 2, 3)))
             chosen = self.tensor(moved)
             grid = F.affine_grid(theta, (len(theta), 1, 32, 32), align_corners=False)
             masks[chosen] = F.grid_sample(masks[chosen][:, None], grid, align_corners=False)[:, 0]
         return masks
 
     def captions(self, scenes, rng, mentions=MENTIONS):
-        """A sentence for each scene. `mentions` says how often size, colour, ground, style and kind of thing are told."""
+        """A sentence for each scene. `mentions` says how often size, colour, ground, style and kind are told."""
         chances = rng.random((len(scenes["kind"]), 10)).tolist()
         told = ("kind", "ground", "style", "size", "place", "relation", "count", "design", "object", "colour")
         columns = [scenes[key].tolist() for key in told]
@@ -703,16 +719,20 @@ class Web(World):
         ground = scenes["ground"] // VARIANTS
         named = ground < len(GROUNDS)
         templates = [f"{phrase(name)} {{}}" for name in some]  # "on paper" -> "a sun on paper", ...
-        results["grounds"] = classified(model, tokenizer, features[self.tensor(named)], ground[named], list(GROUNDS), templates)
+        results["grounds"] = classified(model, tokenizer, features[self.tensor(named)], ground[named], list(GROUNDS),
+                                        templates)
         scenes, features = self.encode_scenes(model, "single", 1, n)
         results["things in any style"] = classified(model, tokenizer, features, scenes["object"][:, 0], things)
         styles = [style.format(phrase(name)) for style in STYLES.values() for name in some]
         results["styles"] = classified(model, tokenizer, features, scenes["style"], styles, per_class=len(some))
 
         # which texture and which flag?
-        for name, classes in (("textures", list(map(phrase, TEXTURES))), ("flags", [f"the flag of {x}" for x in FLAGS])):
-            scenes, features = self.encode_scenes(model, name[:-1], 2, n, USUAL)
-            results[name] = classified(model, tokenizer, features, scenes["design"], classes)
+        scenes, features = self.encode_scenes(model, "texture", 2, n, USUAL)
+        textures = [phrase(name) for name in TEXTURES]
+        results["textures"] = classified(model, tokenizer, features, scenes["design"], textures)
+        scenes, features = self.encode_scenes(model, "flag", 8, n, USUAL)
+        flags = [f"the flag of {country}" for country in FLAGS]
+        results["flags"] = classified(model, tokenizer, features, scenes["design"], flags)
 
         # how many, where, and how related? The captions to choose from differ in this alone
         scenes, features = self.encode_scenes(model, "counted", 3, n, USUAL)
@@ -779,7 +799,7 @@ def change(images, style, seed):
         noise = np.random.default_rng(seed).normal(0, 0.08, images.shape)
         return images + torch.from_numpy(np.float32(noise)).to(images.device)
     if style == GREY:
-        # as through a coloured filter, so that nothing vanishes that is as light as its ground: the channel that varies most
+        # The channel that varies most, as through a coloured filter: so nothing vanishes that is as light as its ground
         channel = images.flatten(2).std(dim=2).argmax(dim=1)  # (s,)
         light = images[torch.arange(len(images), device=images.device), channel][:, None]  # (s, 1, R, R)
         low = light.amin(dim=(2, 3), keepdim=True)
@@ -802,7 +822,7 @@ def phrase(name, *adjectives, kind=None):
 
 
 def typed(thing):
-    """The number of a thing -> its name in a sentence, with its kind where the name alone may mean another: "a club, a weapon"."""
+    """The number of a thing -> its name, with its kind where the name alone may mean another: "a club, a weapon"."""
     words = phrase(NAMES[thing], kind=KIND_OF[thing])
     if NAMES[thing] in HOMONYMS:
         words += f", {KIND_OF[thing]}"
@@ -812,10 +832,11 @@ def typed(thing):
 def several(count, name, colour=""):
     """2, "arrow pointing left" -> "two arrows pointing left"."""
     if count > 1:
-        head, *rest = re.split(r"(?= of | for | pointing | in | with | without | showing | \")", name, maxsplit=1)
-        if name in ("star of David", "pair of notes", "pair of scissors"):
-            head, rest = name, []  # train_tiny.PLURALS has them
-        name = plural(head) + "".join(rest)
+        # the noun is before "of", "pointing" and the like, or it is "letter", "number" or "word"
+        noun = name
+        if name not in PLURALS:
+            noun = re.match(r".*?(?= (of|for|pointing|in|with|without|showing) |(?<=letter) | \"|$)", name)[0]
+        name = plural(noun) + name[len(noun):]
     return join(NUMBERS[count - 1], colour, name)
 
 
@@ -824,7 +845,7 @@ def caption_of(scene, chances, mentions):
 
     The numbers decide what is told: whatever's number is below its share in `mentions`.
     """
-    for_bare, for_size, for_colour, for_background, for_style, for_kind, for_beginning, for_order, *for_name = chances
+    for_bare, for_size, for_colour, for_ground, for_style, for_kind, for_beginning, for_order, *for_name = chances
     kind = scene["kind"]
     style = scene["style"]
     tell = for_bare >= mentions["bare"]
@@ -866,7 +887,7 @@ def caption_of(scene, chances, mentions):
     elif tell:
         caption = BEGINNINGS[int(len(BEGINNINGS) * for_beginning)] + caption
     ground = scene["ground"] // VARIANTS
-    if tell and ground < len(GROUNDS) and for_background < mentions["background"]:
+    if tell and ground < len(GROUNDS) and for_ground < mentions["ground"]:
         if for_order < 0.3:
             caption = f"{list(GROUNDS)[ground]}, {caption}"
         else:
