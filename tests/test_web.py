@@ -219,6 +219,16 @@ def test_mirrored_scenes_are_rivals(stream, monkeypatch):
     assert all(relation ^ 1 in relations for relations in mirrored for relation in relations)
 
 
+@pytest.mark.parametrize("held_out", [False, True])
+def test_colours_show_on_their_grounds(stream, held_out):
+    """There is always a ground that suits both things; flags may lie on any."""
+    scenes = stream.scenes(stream.rng(0, 14), 3000, held_out=held_out)
+    not_flag = scenes["kind"] != web.FLAG
+    sprites = np.arange(web.SPRITES) < scenes["count"].clip(min=1)[:, None]  # a texture has the first one's colour
+    shows = stream.shows[scenes["colour"], scenes["ground"][:, None]]
+    assert shows[sprites & not_flag[:, None]].all()
+
+
 # ---- Captions and pictures -------------------------------------------------------------------------------------------
 
 

@@ -525,52 +525,33 @@ class Web(World):
         size = rng.integers(3, size=n)
         place = rng.integers(9, size=n)
         relation = rng.integers(4, size=n)
-        count = np.array([1, 1, 0, 2, 2, 2, 0, 3])[kind]
+        count = np.array([1, 1, 0, 2, 2, 2, 0, 3])[kind]  # sprites of each of KINDS; a texture is none, a flag has three
         counted = kind == COUNTED
         count[counted] = rng.integers(1, SPRITES + 1, counted.sum())
 
-        # which things; all of a counted scene are alike, and the second of a labelled one is a written word
-        if held_out:
-            objects = rng.integers(len(NAMES), size=(n, SPRITES))
-        else:
-            objects = self.zipf(rng, len(NAMES), (n, SPRITES))
-        # written words are read alone or below a thing; elsewhere, where they were too small, something common stands
-        too_small = IS_WORD[objects] & (kind != SINGLE)[:, None]
-        objects[too_small] %= 20
-        same = objects[:, 1] == objects[:, 0]
-        objects[same, 1] = (objects[same, 0] + 1) % len(NAMES)  # two that are related are different
-        objects[counted] = objects[counted, :1]
-        labelled = kind == LABELLED
-        objects[labelled, 1] = WRITTEN[rng.integers(len(WRITTEN), size=labelled.sum())]
-
-        # which texture and which flag; the grid is a thing, too, and has the colours of that
-        design = np.zeros(n, int)
-        texture = kind == TEXTURE
-        design[texture] = self.zipf(rng, len(TEXTURES), texture.sum())
-        objects[texture & (design == list(TEXTURES).index("grid")), 0] = NAMES.index("grid")
+        # which texture or flag, and which things
         flag = kind == FLAG
+        texture = kind == TEXTURE
+        design = np.zeros(n, int)
+        design[texture] = self.zipf(rng, len(TEXTURES), texture.sum())
         design[flag] = self.zipf(rng, len(FLAGS), flag.sum())
+        objects = self.pick_things(rng, kind, held_out)
+        grid = texture & (design == list(TEXTURES).index("grid"))
+        objects[grid, 0] = NAMES.index("grid")  # it is a thing, too, and has the colours of that
 
         # a ground on which both have an allowed colour that shows, then these colours, as in World.scenes
         allowed = self.held_out[objects] if held_out else ~self.held_out[objects]  # (n, 6, 12)
-        suits = allowed[:, :2].astype(np.float32) @ self.shows.astype(np.float32) > 0  # (n, 2, G)
+        suits = np.float32(allowed[:, :2]) @ np.float32(self.shows) > 0  # (n, 2, G)
         ground = choose(rng, suits.all(axis=1))  # (n,)
         colour = choose(rng, allowed & self.shows.T[ground][:, None])  # (n, 6)
         colour[counted] = colour[counted, :1]
 
         # the style, and with it which of a thing's masks
-        styled = rng.random(n) < STYLED
-        drawn = rng.integers(1, len(STYLES), n) * styled
-        style = drawn if style is None else np.full(n, style)
-        in_no_other_font = self.others[objects[:, 0], 0] < 0
-        style[(style == OTHER_FONT) & in_no_other_font] = BOLD
-        style[(style == TURNED) & IS_UPRIGHT[objects[:, :2]].any(axis=1)] = BOLD
-        whole = (texture | flag) & (style < BLUR) & (style != USUAL)
-        style[whole] += 5  # textures and flags have styles of whole pictures only
+        style = self.pick_styles(rng, kind, objects, style)
         which = rng.integers(12, size=(n, SPRITES))
-        mask = self.usual[objects, which]
         other = self.others[objects, which]
-        mask = np.where((style == OTHER_FONT)[:, None] & (other >= 0), other, mask)
+        in_other_font = (style == OTHER_FONT)[:, None] & (other >= 0)
+        mask = np.where(in_other_font, other, self.usual[objects, which])
         mask[counted] = mask[counted, :1]
 
         # the colours and the masks of a flag's stripes
@@ -584,6 +565,41 @@ class Web(World):
                 "grain": rng.integers(2 ** 31, size=n), "object": objects, "mask": mask, "colour": colour,
                 "centre": np.float32(24 + offset), "side": np.float32(side),
                 "shade": np.float32(rng.normal(0, 0.02, (n, SPRITES, 3)))}
+
+    def pick_things(self, rng, kind, held_out):
+        """The numbers of the things of scenes of these kinds (n,) -> (n, 6)."""
+        n = len(kind)
+        if held_out:
+            objects = rng.integers(len(NAMES), size=(n, SPRITES))
+        else:
+            objects = self.zipf(rng, len(NAMES), (n, SPRITES))
+        # words are read alone or below a thing; elsewhere they were too small, and something common takes their place
+        too_small = IS_WORD[objects] & (kind != SINGLE)[:, None]
+        objects[too_small] %= 20
+        # two that are related are different, and all of a counted scene are alike
+        same = objects[:, 1] == objects[:, 0]
+        objects[same, 1] = (objects[same, 0] + 1) % len(NAMES)
+        counted = kind == COUNTED
+        objects[counted] = objects[counted, :1]
+        # below a thing stands any of the words
+        labelled = kind == LABELLED
+        objects[labelled, 1] = WRITTEN[rng.integers(len(WRITTEN), size=labelled.sum())]
+        return objects
+
+    def pick_styles(self, rng, kind, objects, style):
+        """The styles (n,) of scenes of these kinds, that show these things: any, or where it can be the one given."""
+        n = len(kind)
+        styles = rng.integers(1, len(STYLES), n) * (rng.random(n) < STYLED)
+        if style is not None:
+            styles = np.full(n, style)
+        # bold is what has no other font, or means something else when turned
+        in_no_other_font = self.others[objects[:, 0], 0] < 0
+        styles[(styles == OTHER_FONT) & in_no_other_font] = BOLD
+        styles[(styles == TURNED) & IS_UPRIGHT[objects[:, :2]].any(axis=1)] = BOLD
+        # textures and flags have styles of whole pictures only: the five after those of masks
+        of_masks = (styles != USUAL) & (styles < BLUR)
+        styles[of_masks & (kind >= TEXTURE)] += 5
+        return styles
 
     def layout(self, rng, kind, size, place, relation, count, objects):
         """How large sprites are, (n, 6), and where they stand, (n, 6, 2) from the middle of the picture.
