@@ -1,4 +1,4 @@
-"""A web in miniature: 450 named things at Zipf's frequencies, in many styles, with captions that tell of everything.
+"""A web in miniature: 451 named things at Zipf's frequencies, in many styles, with captions that tell of everything.
 
     python tutorial/experiments/web.py                     train on it; results in runs/web
     python tutorial/experiments/web.py --show              a contact sheet: held-out pairs, full captions
@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.ft2font import FT2Font
 
 if __name__ == "__main__":
     os.environ.pop("MPLBACKEND", None)  # this program draws into files: what it names is not needed and may be absent
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, MEAN, STD, Tokenizer, normalize, save
-from matplotlib.ft2font import FT2Font
 from run import write_table
 from tasks import TASKS, examples, polygon, shape
 from train_tiny import (BEGINNINGS, COLOURS, COUNTED, EVALUATION, FONT, OBJECTS, PLACED, PLACES, PLURALS, RELATED,
@@ -1003,6 +1003,7 @@ def run(args):
     started = time.time()
     history = train(data, model, tokenizer, args.steps, args.batch_size)
     print(f"trained in {(time.time() - started) / 60:.1f} minutes\n")
+    write_log(args.out, settings, history)  # by which a later run knows the folder for its own
     save(args.out / "clip.pt", model, tokenizer)
     # results on the stream's own kinds of scenes, then on the tasks
     results = data.evaluate(model, tokenizer)
@@ -1036,7 +1037,7 @@ def main(argv=None):
         print(f"web.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; nothing was written", file=sys.stderr)
+        print("\nstopped", file=sys.stderr)
         return 130
     finally:
         torch.set_float32_matmul_precision("highest")
