@@ -739,8 +739,10 @@ class Web(World):
                                         templates)
         scenes, features = self.encode_scenes(model, "single", 1, n)
         results["things in any style"] = classified(model, tokenizer, features, scenes["object"][:, 0], things)
-        styles = [style.format(phrase(name)) for style in STYLES.values() for name in some]
-        results["styles"] = classified(model, tokenizer, features, scenes["style"], styles, per_class=len(some))
+        styled = scenes["style"] != USUAL  # a caption without a word of the style may belong to any
+        styles = [style.format(phrase(name)) for style in list(STYLES.values())[1:] for name in some]
+        results["styles"] = classified(model, tokenizer, features[self.tensor(styled)], scenes["style"][styled] - 1,
+                                       styles, per_class=len(some))
 
         # which texture and which flag?
         scenes, features = self.encode_scenes(model, "texture", 2, n, USUAL)
