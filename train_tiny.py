@@ -317,7 +317,7 @@ TRAINING, EVALUATION, TEXTS = range(3)  # each draws random numbers of its own, 
 
 def article(phrase):
     """"umbrella" -> "an umbrella"."""
-    if phrase[0] in "aeiou":
+    if phrase[0].lower() in "aeiou":
         return f"an {phrase}"
     return f"a {phrase}"
 

@@ -170,6 +170,44 @@ def test_stamp_places_scales_and_turns_clockwise():
         assert middle(image[None].numpy())[0] == pytest.approx([x, y], abs=0.1)
 
 
+def test_forms_of_stamps():
+    """A square of 20 pixels: half as wide; or its upper half moved to the right, its lower half to the left."""
+    mask, black = torch.ones(1, 32, 32), torch.zeros(1, 3, 48, 48)
+    place = np.array([[20., 28.]]), np.array([20.]), np.array([0.])
+    image = tasks.stamp(black, mask, np.ones((1, 3)), *place, np.array([[[2., 0], [0, 1]]]))[0, 0]
+    assert image.sum() == pytest.approx(20 * 10, rel=0.02)
+    assert middle(image[None].numpy())[0] == pytest.approx([20, 28], abs=0.1)
+    image = tasks.stamp(black, mask, np.ones((1, 3)), *place, np.array([[[1, 0.3], [0, 1]]]))[0, 0].numpy()
+    assert image.sum() == pytest.approx(20 * 20, rel=0.02)
+    upper = np.where(np.arange(48)[:, None] < 28, image, 0)
+    assert middle(np.stack([upper, image - upper]))[:, 0] == pytest.approx([20 + 0.3 * 5, 20 - 0.3 * 5], abs=0.2)
+
+
+def test_sprites_of_single_tasks_vary():
+    """Forms are narrower or lower by up to a quarter, and slanted; no two are alike."""
+    form = tasks.forms(np.random.default_rng(0), 500)
+    assert len(np.unique(form.round(9), axis=0)) == 500
+    assert np.linalg.det(form).min() >= 1 and np.linalg.det(form).max() < 1.34
+    assert (abs(form[:, 0, 1]) < 0.45).all() and form[:, 0, 1].min() < -0.2 and form[:, 0, 1].max() > 0.2
+    draw = tasks.single("♔", colours=np.ones((2, 1, 3)), images=torch.zeros(2, 3, 48, 48), side=(30, 30), turn=(0, 0),
+                        centre=np.full((2, 1, 2), 24))
+    first, second = draw(np.random.default_rng(1), np.zeros(2, int))
+    assert (first - second).abs().amax() > 0.3, "the same glyph in the same place, in another form"
+
+
+def test_objects_are_the_curated_set():
+    """Each picture lies on one of the eight grounds of train_tiny.py, and shows up on it."""
+    images = levels(examples("objects", "test", 200)[0])
+    edges = np.array(list(train_tiny.BACKGROUNDS.values())) / 255  # (8, 2, 3)
+    corners = images[:, [0, 47]][:, :, [0, 47]].mean(axis=2)  # (200, 2, 3), the upper and the lower edge's colour
+    distance = np.abs(corners[:, None] - edges).max((2, 3))  # (200, 8)
+    assert np.mean(distance.min(axis=1) < 0.02) > 0.9 and set(distance.argmin(axis=1)) == set(range(8))
+    ground = edges[distance.argmin(axis=1)]
+    ground = ground[:, :1] + np.linspace(0, 1, 48)[:, None] * (ground[:, 1:] - ground[:, :1])  # (200, 48, 3)
+    shows = np.abs(images - ground[:, :, None]).sum(-1).max((1, 2))
+    assert shows.min() > 0.25
+
+
 def test_a_class_shows_all_of_its_masks_and_no_other():
     """Masks of levels 0.1, 0.2 of class 0 and 0.5, 0.6, 0.7 of class 1, white on black: the level tells which it is."""
     kinds = [torch.full((1, 32, 32), level) for level in (0.1, 0.2, 0.5, 0.6, 0.7)]

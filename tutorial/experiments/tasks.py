@@ -2,7 +2,8 @@
 
     python tutorial/experiments/tasks.py [PNG]      a contact sheet: each task, ten pictures of different classes
 
-None is what the tiny models are trained on: grounds are no place that has a name, glyphs are others, or the label is
+"objects" is the curated data set: its pictures are like those of train_tiny.py, upright and in one style. Of all others
+none is what the tiny models are trained on: grounds are no place that has a name, glyphs are others, or the label is
 what no caption says. Letters in shape comments: n images, N classes, s sprites; a picture has 48 x 48 pixels.
 """
 import math
@@ -21,7 +22,8 @@ from matplotlib.figure import Figure
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from clip_minimal import normalize
-from train_tiny import BACKGROUNDS, COLOURS, FONT, OBJECTS, PLACES, RELATIONS, article, render
+from train_tiny import (BACKGROUNDS, COLOURS, FONT, OBJECTS, PLACES, RELATIONS, article, choose, colours_that_show,
+                        render)
 from zeroshot import accuracy, levels
 
 SPLITS = "train", "validation", "test"
@@ -145,6 +147,8 @@ DISC = shape(lambda x, y: np.hypot(x, y) < 0.9)[0]  # (32, 32)
 # ---- Pictures --------------------------------------------------------------------------------------------------------
 
 PALETTE = np.array(list(COLOURS.values())) / 255  # (12, 3)
+EDGE_COLOURS = np.array(list(BACKGROUNDS.values())) / 255  # (8, 2, 3), of the grounds of train_tiny.py
+SHOWS = colours_that_show()  # (12, 8)
 
 
 def jitter(rng, colours):
@@ -171,42 +175,53 @@ def ground(rng, colours):
     return gradient(*(middle + rng.uniform(-0.08, 0.08, (2, len(middle), 1))))
 
 
-def stamp(images, masks, colours, centre, side, turn):
+def stamp(images, masks, colours, centre, side, turn, form=np.eye(2)):
     """Lay masks (n, 32, 32) in colours (n, 3) on images (n, 3, 48, 48): centre (n, 2) and side (n,) in pixels, turned
-    clockwise by turn (n,), in radians."""
+    clockwise by turn (n,), in radians. A form (n, 2, 2) says which place of the mask is seen at a place of it."""
     cos, sin, (x, y) = np.cos(turn), np.sin(turn), (centre / 24 - 1).T
-    rows = [[cos, sin, -cos * x - sin * y], [-sin, cos, sin * x - cos * y]]  # from places in the image to the mask's
+    along, down = np.array([[cos, sin, -cos * x - sin * y], [-sin, cos, sin * x - cos * y]])  # (3, n) each
+    # from places in the image to the mask's
+    rows = [form[..., i, 0] * along + form[..., i, 1] * down for i in (0, 1)]
     theta = torch.from_numpy(np.array(rows) * 48 / side).float().permute(2, 0, 1)  # (n, 2, 3)
     grid = F.affine_grid(theta, (len(masks), 1, 48, 48), align_corners=False)
     alpha = F.grid_sample(masks[:, None], grid, align_corners=False)  # (n, 1, 48, 48)
     return torch.lerp(images, torch.from_numpy(colours).float()[:, :, None, None], alpha)
 
 
-def paint(rng, masks, colours=None, images=None, centre=None, side=(24, 40), turn=(-0.1, 0.1)):
+def forms(rng, n):
+    """For each of n sprites a form: up to a quarter narrower or lower, and slanted to either side -> (n, 2, 2)."""
+    form = np.tile(np.eye(2), (n, 1, 1))
+    form[np.arange(n), rng.integers(2, size=n)] *= rng.uniform(1, 1.33, (n, 1))
+    form[:, 0, 1] = rng.uniform(-0.3, 0.3, n)
+    return form
+
+
+def paint(rng, masks, colours=None, images=None, centre=None, side=(24, 40), turn=(-0.1, 0.1), varied=False):
     """Masks (n, s, 32, 32), s sprites from back to front -> levels (n, 3, 48, 48). What is not given is random, and one
     for all sprites of a picture: colours (n, s, 3), images to paint on, centre (n, s, 2) in pixels. Of side, (n, s) in
-    pixels, and turn, in radians clockwise, there may be a range instead."""
+    pixels, and turn, in radians clockwise, there may be a range instead. Varied sprites have each a form of its own."""
     n, s = masks.shape[:2]
     colours = rng.random((n, 1, 3)) if colours is None else colours
     images = ground(rng, colours) if images is None else images
     side = rng.uniform(*side, (n, 1)) if isinstance(side, tuple) else side
     centre = 24 + rng.uniform(-1, 1, (n, 1, 2)) * (24 - side[..., None] / 2).clip(0) if centre is None else centre
     turn = rng.uniform(*turn, n)
+    form = forms(rng, n) if varied else np.eye(2)
     for j in range(s):
         colour, at, wide = (part[:, min(j, part.shape[1] - 1)] for part in (colours, centre, side))
-        images = stamp(images, masks[:, j], colour, at, wide, turn)
+        images = stamp(images, masks[:, j], colour, at, wide, turn, form)
     return images
 
 
-def single(*kinds, **options):
-    """How to draw one sprite a picture. A class has characters, or masks (variants, 32, 32), to choose from; options
-    are paint's."""
+def single(*kinds, varied=True, **options):
+    """How to draw one sprite a picture, none quite like another one of its class unless the form is what it is about.
+    A class has characters, or masks (variants, 32, 32), to choose from; options are paint's."""
     kinds = [render(kind) if isinstance(kind, str) else kind for kind in kinds]
     masks, many = torch.cat(kinds), np.array([len(kind) for kind in kinds])
 
     def draw(rng, labels):
         chosen = many.cumsum()[labels] - 1 - (rng.random(len(labels)) * many[labels]).astype(int)
-        return paint(rng, masks[chosen][:, None], **options)
+        return paint(rng, masks[chosen][:, None], varied=varied, **options)
 
     return draw
 
@@ -250,8 +265,10 @@ def flags(*designs):
 
 
 def objects(rng, labels, atlas=ATLAS, **options):
-    """The object task: colours that have names, on a ground that has none."""
-    return paint(rng, atlas[labels][:, None], jitter(rng, PALETTE[rng.integers(12, size=(len(labels), 1))]), **options)
+    """The object task: any colour that has a name, on one of the grounds of train_tiny.py on which it shows."""
+    colour = rng.integers(12, size=len(labels))
+    upper, lower = EDGE_COLOURS[choose(rng, SHOWS[colour])].swapaxes(0, 1)  # (n, 3) each
+    return paint(rng, atlas[labels][:, None], jitter(rng, PALETTE[colour][:, None]), gradient(upper, lower), **options)
 
 
 def held_out(rng, labels):
@@ -454,7 +471,7 @@ TASKS = {
     "clock hours": Task("fine-grained", NUMBERS, ["{} o'clock", "a clock showing {} o'clock"], single(
         *(shape(clock(hour)) for hour in range(1, 13)), side=(30, 42), turn=(0, 0)), mean_per_class),
     "moon phases": Task("fine-grained", a("crescent moon", "half moon", "gibbous moon", "full moon"), SCENES, single(
-        moons(-0.7, -0.5, -0.3), moons(0), moons(0.3, 0.5, 0.7), moons(1), **SLANTED)),
+        moons(-0.7, -0.5, -0.3), moons(0), moons(0.3, 0.5, 0.7), moons(1), varied=False, **SLANTED)),
     "zodiac": Task("fine-grained", "Aries Taurus Gemini Cancer Leo Virgo Libra Scorpio Sagittarius Capricorn Aquarius "
                    "Pisces".split(), ["{}", "the sign of {}"], single(*"♈♉♊♋♌♍♎♏♐♑♒♓"), mean_per_class),
     "planets": Task("fine-grained", "Mercury Venus Earth Mars Jupiter Saturn Uranus Neptune".split(),
@@ -464,7 +481,7 @@ TASKS = {
     "star points": Task("fine-grained", NUMBERS[3:8], ["a star with {} points"], single(
         *(shape(*(pointed(n, inner) for inner in (0.35, 0.45, 0.55))) for n in range(4, 9)), **ANY_WAY)),
     "polygons": Task("fine-grained", a("triangle", "square", "pentagon", "hexagon", "octagon", "circle"), SCENES,
-                     single(*(shape(polygon(n)) for n in (3, 4, 5, 6, 8, 99)), **ANY_WAY)),
+                     single(*(shape(polygon(n)) for n in (3, 4, 5, 6, 8, 99)), varied=False, **ANY_WAY)),
 
     "scenery": Task("scenes", list(BACKGROUNDS), ["{}", *TEN_ARE], scenery),
     "daylight": Task("scenes", ["in the sky", "at night"], ["{}", *TEN_ARE], daylight, roc_auc),
