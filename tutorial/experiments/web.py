@@ -37,9 +37,11 @@ import zeroshot
 from clip_minimal import CLIP, CONFIGS, MEAN, STD, Tokenizer, normalize, save
 from run import write_table
 from tasks import TASKS, examples, polygon, shape
-from train_tiny import (BEGINNINGS, COLOURS, COUNTED, EVALUATION, FONT, OBJECTS, PLACED, PLACES, PLURALS, RELATED,
-                        RELATIONS, SINGLE, SIZES, TEXTS, TRAINING, World, article, check_place, choose, draw_curves,
-                        join, plural, render, train, write_log)
+from train_tiny import (BEGINNINGS, COLOURS, COUNTED, EVALUATION, EVERY, FONT, OBJECTS, PLACED, PLACES, PLURALS,
+                        RELATED, RELATIONS, SINGLE, SIZES, TEXTS, TRAINING, World, article, choose, draw_curves, join,
+                        plural, render, train)
+from tutorial.extras.pictures import figure_path, save_figure
+from tutorial.extras.runs import check_place, write_log
 
 # ---- Things that are drawn with a formula: covers(x, y), x to the right and y down from -1 to 1 ------------------
 
@@ -977,18 +979,18 @@ def parse(argv):
 
 def show(args):
     """The contact sheet."""
-    path = zeroshot.figure_path(args.out / "show.png", args.force)
+    path = figure_path(args.out / "show.png", args.force)
     images, captions = Web(args.seed, args.device).examples(96)
     figure = zeroshot.draw_sheet(zeroshot.levels(images.cpu()), captions, columns=12)
     args.out.mkdir(parents=True, exist_ok=True)
-    zeroshot.save_figure(figure, path, dpi=120)
+    save_figure(figure, path, dpi=120)
     print(f"drawn into {path}")
 
 
 def run(args):
     """Train, and measure on all tasks."""
     settings = {"data": "web", "steps": args.steps, "batch_size": args.batch_size, "seed": args.seed}
-    check_place(args.out, settings, args.force)
+    check_place(args.out, settings, args.force, EVERY)
     if (args.out / "tasks.csv").exists() and not (args.out / "log.jsonl").exists() and not args.force:
         raise FileExistsError(f"{args.out / 'tasks.csv'}: exists; name another --out, or replace it with --force")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -1019,7 +1021,7 @@ def run(args):
     print(f"  {'mean':20}{np.mean(values):10.1%}{np.mean([row['chance'] for row in rows]):9.1%}")
     write_table(args.out / "tasks.csv", rows)
     write_log(args.out, settings, [*history, {"results": results}])
-    zeroshot.save_figure(draw_curves(history, args.batch_size, results), args.out / "curves.png", dpi=120)
+    save_figure(draw_curves(history, args.batch_size, results), args.out / "curves.png", dpi=120)
     print(f"\nin {args.out}: clip.pt, tasks.csv, log.jsonl, curves.png")
 
 
