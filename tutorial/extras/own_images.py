@@ -28,6 +28,7 @@ name that leads out of the folder. A captions file that does not tell its column
 Letters in shape comments: n images, H height, W width, R resolution, E joint embedding.
 """
 import argparse
+import ast
 import csv
 import json
 import os
@@ -239,7 +240,9 @@ def read_table(found):
         cells = [cell.strip() for cell in cells] + [""] * width
         # Flickr8k numbers the captions of an image: 1000268201_693b08cb0e.jpg#0
         name = re.sub(r"#\d+$", "", cells[image])
-        texts = [cells[column] for column in captions if cells[column]]
+        texts = []
+        for column in captions:
+            texts += split_captions(cells[column])
         for caption in texts or [""]:
             found.add(where, name, caption)
 
@@ -288,6 +291,18 @@ def read_row(lines, number, delimiter):
     return cells, used
 
 
+def split_captions(cell):
+    """A cell of a table -> its captions: none, one, or several as pandas writes them, ['a dog', 'two dogs']."""
+    if cell.startswith(("['", '["')):
+        try:
+            captions = ast.literal_eval(cell)
+            if all(isinstance(caption, str) for caption in captions):
+                return captions
+        except (ValueError, SyntaxError, TypeError):
+            pass  # a caption that happens to begin so
+    return [cell] if cell else []
+
+
 def find_columns(found, rows):
     """Where a table has names and captions -> (column, [column, ...], number of columns).
 
@@ -296,13 +311,23 @@ def find_columns(found, rows):
     number, first = rows[0]
     where = f"{found.listing}, line {number + 1}"
     if any(is_image(cell, found) for cell in first):
-        widths = {len(cells) for _, cells in rows}
-        if widths == {len(first)} and len(first) > 2 and len(rows) > 1:
+        if has_more_columns([cells for _, cells in rows]):
             raise ValueError(f"{where}: {len(first)} columns without a header that says what they hold;"
                              " expected one such as image,caption,number")
         return 0, [1], None
     names, captions = known_columns(where, first)
     return names[0], captions, len(first)
+
+
+def has_more_columns(rows):
+    """Whether the cells of rows without a header are more than a name and a caption with commas in it."""
+    if min(len(cells) for cells in rows) < 3:
+        return False
+    same = len(rows) > 1 and len({len(cells) for cells in rows}) == 1
+    # a number beside each name or at each end, though some captions have commas
+    second = all(cells[1].strip().isdigit() for cells in rows)
+    last = all(cells[-1].strip().isdigit() for cells in rows)
+    return same or second or last
 
 
 def known_columns(where, keys):
@@ -348,9 +373,8 @@ def is_note(listing, found):
     """Whether a text file with the name of a captions file is none: most of its lines name no picture."""
     if listing.suffix.lower() != ".txt":
         return False
-    lines = [line for line in read_lines(listing) if line.strip()]
-    delimiter = find_delimiter(lines)
-    rows = [split_line(line, delimiter) for line in lines]
+    rows = [re.split(r"[\t,;|]", line) for line in read_lines(listing) if line.strip()]
+    rows = [[cell.strip(' "') for cell in row] for row in rows]
     if rows and positions(rows[0], IMAGE_KEYS) and positions(rows[0], CAPTION_KEYS):
         return False  # a header
     naming = [row for row in rows if any(is_image(cell, found) for cell in row)]
@@ -454,8 +478,12 @@ def read_sidecar_files(found):
     """Beside photo.jpg there is photo.txt, photo.jpg.txt or photo.caption, each line a caption."""
     for path in find_pictures(found):
         places = [path.with_suffix(".txt"), Path(f"{path}.txt"), path.with_suffix(".caption")]
-        sidecar, *others = [place for place in places if place.is_file()] or places[:1]
-        for other in others:
+        sidecars = [place for place in places if place.is_file()]
+        if not sidecars:
+            found.leave_out(path, f"no captions: there is no {places[0].name}")
+            continue
+        sidecar = sidecars[0]
+        for other in sidecars[1:]:
             found.leave_out(other, f"{sidecar.name} is read instead")
         try:
             captions = read_lines(sidecar)
