@@ -18,7 +18,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "experiments")]
 from clip_minimal import CONFIGS
 from common import BLUE, GREEN, GREY, ORANGE
 from train_tiny import BACKGROUNDS, OBJECTS, World
-from zeroshot import levels
+from zeroshot import levels, save_figure
 
 PALE, CAT = "#E6E6E6", list(OBJECTS).index("cat")
 B, N, K, E = 32, len(OBJECTS), 1 + len(BACKGROUNDS), CONFIGS["tiny-RN"].embed_dim  # N, K as in World.evaluate
@@ -233,7 +233,7 @@ def architecture():
 def main(folder=HERE / "figures"):
     """Draw all four into a folder."""
     for draw in (pretraining, classifier, prediction, architecture):
-        draw().savefig(Path(folder, f"{draw.__name__}.png"), dpi=100)
+        save_figure(draw(), Path(folder, f"{draw.__name__}.png"), dpi=100)
 
 
 if __name__ == "__main__":

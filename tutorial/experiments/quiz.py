@@ -155,7 +155,7 @@ def main(argv=None):
     if args.quiz == bool(args.answers):
         parser.error("either --quiz or --answers FILE...")
     if args.quiz:
-        sheet().savefig(args.out.with_suffix(".png"), dpi=150)
+        zeroshot.save_figure(sheet(), args.out.with_suffix(".png"), dpi=150)
         print(f"the pictures are in {args.out.with_suffix('.png')}")
         people, path = [ask()], args.out
         content = people[0]

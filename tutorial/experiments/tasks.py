@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from clip_minimal import normalize
 from train_tiny import BACKGROUNDS, COLOURS, FONT, OBJECTS, PLACES, RELATIONS, article, render
-from zeroshot import accuracy, levels
+from zeroshot import accuracy, levels, save_figure
 
 SPLITS = "train", "validation", "test"
 
@@ -555,4 +555,4 @@ def sheet(columns=2, shown=10):
 
 
 if __name__ == "__main__":
-    sheet().savefig(sys.argv[1] if len(sys.argv) > 1 else "tasks.png", dpi=110)
+    save_figure(sheet(), Path(sys.argv[1] if len(sys.argv) > 1 else "tasks.png"), dpi=110)

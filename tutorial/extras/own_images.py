@@ -338,7 +338,8 @@ def known_columns(where, keys):
     names = positions(keys, IMAGE_KEYS)
     captions = positions(keys, CAPTION_KEYS)
     if len(names) != 1 or not captions:
-        raise ValueError(f"{where}: it has {', '.join(keys)[:200]}; expected one of {', '.join(IMAGE_KEYS)}"
+        there = ", ".join(key.strip() for key in keys)
+        raise ValueError(f"{where}: it has {there[:200]}; expected one of {', '.join(IMAGE_KEYS)}"
                          f" for the picture's name, and one of {', '.join(CAPTION_KEYS)} for the caption")
     return names, captions
 
@@ -557,7 +558,7 @@ def check_picture(path):
             with Image.open(path):
                 pass
         if made_here(path):
-            raise ValueError("it is a figure of zeroshot.py")
+            raise ValueError("it is a figure of this project")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
