@@ -211,22 +211,22 @@ def read_table(found):
     """Rows of a table: a header says which columns hold the image's name and its captions."""
     lines = read_lines(found.listing)
     delimiter = find_delimiter(lines)
-    # (number of the line, cells) of each row
-    rows = []
-    number = 0
-    while number < len(lines):
-        cells, used = read_row(lines, number, delimiter)
-        if "".join(cells).strip():
-            rows.append((number, cells))
-        number += used
+    rows = read_rows(lines, delimiter)
     if not rows:
         return
-    # without a header it is two columns
-    image, captions, width = find_columns(found, rows)
-    if width is None:
+    # which column holds what? without a header it is two columns
+    number, first = rows[0]
+    where = f"{found.listing}, line {number + 1}"
+    if any(is_image(cell, found) for cell in first):
+        check_width(where, [cells for _, cells in rows])
+        image = 0
+        captions = [1]
         width = 2
     else:
+        image, captions = known_columns(where, first)
+        width = len(first)
         rows = rows[1:]
+    # the captions of each row
     for number, cells in rows:
         where = f"{found.listing}, line {number + 1}"
         surplus = any(cells[width:])
@@ -263,6 +263,18 @@ def find_delimiter(lines):
 def split_line(line, delimiter):
     """'"a.jpg", a dog' -> ["a.jpg", "a dog"], without a thought about commas in quotes."""
     return [cell.strip(' "') for cell in line.split(delimiter)]
+
+
+def read_rows(lines, delimiter):
+    """The lines of a table -> [(the number of the line that a row begins in, its cells), ...], without blank rows."""
+    rows = []
+    number = 0
+    while number < len(lines):
+        cells, used = read_row(lines, number, delimiter)
+        if "".join(cells).strip():
+            rows.append((number, cells))
+        number += used
+    return rows
 
 
 def read_row(lines, number, delimiter):
@@ -303,35 +315,21 @@ def split_captions(cell):
     return [cell] if cell else []
 
 
-def find_columns(found, rows):
-    """Where a table has names and captions -> (column, [column, ...], number of columns).
-
-    The number is None where there is no header.
-    """
-    number, first = rows[0]
-    where = f"{found.listing}, line {number + 1}"
-    if any(is_image(cell, found) for cell in first):
-        if has_more_columns([cells for _, cells in rows]):
-            raise ValueError(f"{where}: {len(first)} columns without a header that says what they hold;"
-                             " expected one such as image,caption,number")
-        return 0, [1], None
-    names, captions = known_columns(where, first)
-    return names[0], captions, len(first)
-
-
-def has_more_columns(rows):
-    """Whether the cells of rows without a header are more than a name and a caption with commas in it."""
+def check_width(where, rows):
+    """ValueError if the rows of a table without a header have more than a name and a caption with commas in it."""
     if min(len(cells) for cells in rows) < 3:
-        return False
+        return
     same = len(rows) > 1 and len({len(cells) for cells in rows}) == 1
     # a number beside each name or at each end, though some captions have commas
     second = all(cells[1].strip().isdigit() for cells in rows)
     last = all(cells[-1].strip().isdigit() for cells in rows)
-    return same or second or last
+    if same or second or last:
+        raise ValueError(f"{where}: {len(rows[0])} columns without a header that says what they hold;"
+                         " expected one such as image,caption,number")
 
 
 def known_columns(where, keys):
-    """Which columns or fields hold names, and which captions -> [position], [position, ...].
+    """Which column or field holds names, and which captions -> position, [position, ...].
 
     ValueError where that can't be told.
     """
@@ -341,7 +339,7 @@ def known_columns(where, keys):
         there = ", ".join(key.strip() for key in keys)
         raise ValueError(f"{where}: it has {there[:200]}; expected one of {', '.join(IMAGE_KEYS)}"
                          f" for the picture's name, and one of {', '.join(CAPTION_KEYS)} for the caption")
-    return names, captions
+    return names[0], captions
 
 
 def positions(keys, known):
@@ -452,9 +450,8 @@ def parse_object(row):
     if not isinstance(row, dict):
         raise ValueError(f'not {{"image": ..., "caption": ...}} but {type(row).__name__!r}')
     values = list(row.values())
-    name = ""
-    for position in positions(row, IMAGE_KEYS)[:1]:
-        name = values[position]
+    names = positions(row, IMAGE_KEYS)
+    name = values[names[0]] if names else None
     # one caption or several, in one field or several
     captions = []
     for position in positions(row, CAPTION_KEYS):
