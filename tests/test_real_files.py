@@ -247,6 +247,8 @@ def test_a_search_in_a_folder_without_a_name_is_refused(tmp_path, checkpoint, mo
     monkeypatch.chdir(tmp_path)
     assert zeroshot.main(["search", "", "a cat", "--model", checkpoint]) == 2
     assert 'DIR is ""' in capsys.readouterr().err and sorted(os.listdir()) == ["a.png"]
+    assert zeroshot.main(["search", ".", "", "--model", checkpoint]) == 2
+    assert 'TEXT is ""' in capsys.readouterr().err and sorted(os.listdir()) == ["a.png"]
 
 
 # ---- Captions --------------------------------------------------------------------------------------------------------
