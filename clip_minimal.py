@@ -691,7 +691,9 @@ def save(path, model, tokenizer):
     pictures. They are attributes of that dict: torch.save keeps them, and other readers do not see them.
     """
     weights = model.state_dict()  # an OrderedDict, which can have attributes
-    weights["input_resolution"] = torch.tensor(model.config.image_resolution)  # OpenAI's files have it too
+    resolution = model.config.image_resolution
+    if infer_config(weights, model.config.quick_gelu).image_resolution != resolution:
+        weights["input_resolution"] = torch.tensor(resolution)  # as OpenAI's files; open_clip's code does not know it
     weights.merges = tokenizer.merges
     weights.quick_gelu = model.config.quick_gelu
     weights.image_mean = model.config.image_mean

@@ -836,8 +836,9 @@ def parse(argv):
         numbers.append(args.micro_batch)
     if min(numbers) < 2:
         parser.error("--steps, --batch-size and --micro-batch must be at least 2")
-    if args.data == "":
-        parser.error('--data "" names no folder')  # a shell makes that of a variable that is not set
+    for name in ("data", "init", "out"):
+        if getattr(args, name) == "":
+            parser.error(f'--{name} "" names nothing')  # a shell makes that of a variable that is not set
     if args.captions_from_names and not args.data:
         parser.error("--captions-from-names needs --data")
     if args.freeze and not args.init:

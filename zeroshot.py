@@ -578,6 +578,8 @@ def run_search(args):
         raise ValueError(f"--top {args.top}: at least one")
     if not args.folder:
         raise ValueError('DIR is "", the name of no folder')  # which would stand for the one it is run in
+    if args.text == "":
+        raise ValueError('TEXT is "", which says nothing to look for')
     plot = figure_path(args.plot, args.force)
     text = None
     if args.text is not None:

@@ -1,4 +1,5 @@
 """tutorial/extras/convert.py: the layouts of open_clip and Hugging Face, in both directions, and its command line."""
+import io
 import itertools
 import json
 import os
@@ -882,6 +883,16 @@ def test_sources_that_can_not_be_converted(tmp_path, capsys):
     save(tmp_path / "x.pt", *tiny_model())
     message = command_fails(capsys, tmp_path / "x.pt", tmp_path / "nowhere/new.pt")
     assert str(tmp_path / "nowhere/new.pt") in message
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_names_that_the_console_cannot_show_end_nothing(tmp_path, monkeypatch, encoding):
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding))
+    save(tmp_path / "x.pt", *tiny_model())
+    assert run(tmp_path / "x.pt", tmp_path / "\u1ec5.pt") == 0
+    sys.stdout.flush()
+    assert f"wrote {tmp_path / '?.pt'}: clip_minimal.load reads it" in printed.getvalue().decode(encoding)
 
 
 def test_a_script_from_any_folder(tmp_path):

@@ -382,6 +382,14 @@ def test_names_that_the_console_cannot_show_end_nothing(tmp_path, monkeypatch, e
     assert "ValueError: ? \u1ec5 (line 3)" in (tmp_path / names[0] / "feedback.txt").read_text("utf-8")
 
 
+@pytest.mark.parametrize("option", ["all", "folder", "json"])
+def test_a_folder_without_a_name_is_not_graded(option, capsys):
+    """It comes from an unset variable: the tutorial's own files or this folder are not what was meant."""
+    with pytest.raises(SystemExit) as exit:
+        grade.main(["2.1", f"--{option}", ""])
+    assert exit.value.code == 2 and f'--{option} "" names nothing' in capsys.readouterr().err
+
+
 def test_pytest_grades_the_exercises_only_when_asked_to():
     ignore = sandbox.load(TUTORIAL / "exercises/conftest.py").pytest_ignore_collect
     cases = [

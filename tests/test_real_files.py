@@ -223,19 +223,20 @@ def test_linked_folders_are_followed_once_and_loops_end(tmp_path):
     assert linked == [path.relative_to(root) for path in expected]
 
 
-def test_own_figures_are_not_found_by_a_later_search(tmp_path, checkpoint, capsys):
+@pytest.mark.parametrize("suffix", ["png", "JPG", "webp", "tif"])
+def test_own_figures_are_not_found_by_a_later_search(tmp_path, checkpoint, suffix, capsys):
     """Contact sheets and bars, wherever the later ones are written; nor are they trained on."""
     pictures(tmp_path, *(f"red cat {i}.png" for i in range(20)))
     for number in range(2):
         argv = [str(tmp_path / "red cat 0.png"), "--labels", "cat", "--model", checkpoint]
-        assert zeroshot.main([*argv, "--plot", str(tmp_path / f"bars {number}.png")]) == 0
+        assert zeroshot.main([*argv, "--plot", str(tmp_path / f"bars {number}.{suffix}")]) == 0
         argv = ["search", str(tmp_path), "a cat", "--model", checkpoint, "--top", "99"]
         capsys.readouterr()
-        assert zeroshot.main([*argv, "--plot", str(tmp_path / f"sheet {number}.png")]) == 0
+        assert zeroshot.main([*argv, "--plot", str(tmp_path / f"sheet {number}.{suffix}")]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 20
     captions, problems = read_captions(tmp_path, from_names=True)
     assert len(captions) == 20
-    assert len(problems) == 4 and all("a figure of zeroshot.py" in problem for problem in problems)
+    assert len(problems) == 4 and all("a figure of this project" in problem for problem in problems)
 
 
 def test_an_index_from_before_photos_were_turned_is_made_anew(tmp_path, checkpoint):
@@ -256,6 +257,8 @@ def test_a_search_in_a_folder_without_a_name_is_refused(tmp_path, checkpoint, mo
     monkeypatch.chdir(tmp_path)
     assert zeroshot.main(["search", "", "a cat", "--model", checkpoint]) == 2
     assert 'DIR is ""' in capsys.readouterr().err and sorted(os.listdir()) == ["a.png"]
+    assert zeroshot.main(["search", ".", "", "--model", checkpoint]) == 2
+    assert 'TEXT is ""' in capsys.readouterr().err and sorted(os.listdir()) == ["a.png"]
 
 
 # ---- Captions --------------------------------------------------------------------------------------------------------
@@ -325,6 +328,15 @@ def test_what_begins_with_a_quote_and_is_not_quoted(tmp_path):
     assert captions == {"a.png": ['"a cat'], "b.png": ['a dog"']}, "a quote does not swallow the next row"
 
 
+def test_captions_in_a_list(tmp_path):
+    """As pandas writes one into a cell, or JSON; what only begins like one is a caption."""
+    pictures(tmp_path, "a.png", "b.png", "c.png")
+    table = ("image,caption\na.png,\"['a cat, red', \"\"a cat's tail\"\"]\"\n"
+             'b.png,"[""a dog"", ""ein B\\u00e4r""]"\nc.png,[\'80s music]\nc.png,[\'x\', 3]\n')
+    expected = {"a.png": ["a cat, red", "a cat's tail"], "b.png": ["a dog", "ein Bär"], "c.png": ["['80s music]", "['x', 3]"]}
+    assert read(tmp_path, "captions.csv", table) == (expected, [])
+
+
 def test_a_row_with_too_many_columns_is_left_out(tmp_path):
     """A comma without quotes, in a caption that is not the last column, can't be told from one between columns."""
     pictures(tmp_path, "a.png", "b.png")
@@ -341,6 +353,10 @@ def test_a_row_with_too_many_columns_is_left_out(tmp_path):
     ("captions.tsv", "image_1\timage_2\tcaption\n", "line 1: it has image_1, image_2, caption; expected one of image"),
     ("captions.csv", "a.png,0,a cat\nb.png,0,a dog\n", "captions.csv, line 1: 3 columns without a header"),
     ("captions.csv", "0,a.png,a cat\n1,b.png,a dog\n", "captions.csv, line 1: 3 columns without a header"),
+    ("captions.csv", "a.png,0,a cat\nb.png,1,a dog, running\n", "captions.csv, line 1: 3 columns without a header"),
+    ("captions.csv", "a.png,a cat,0\nb.png,a dog, running,1\n", "captions.csv, line 1: 3 columns without a header"),
+    ("captions.txt", "NOTE: by hand, 2019\na.png\ta cat\nb.png\ta dog\n",
+     "line 1: it has NOTE: by hand, 2019; expected one"),
     ("metadata.jsonl", '{"file_name": "a.png", "prompt": "a cat"}\n',
      "metadata.jsonl: it has file_name, prompt; expected one of"),
     ("captions.json", '[{"picture": "a.png", "text": "a cat"}]',
@@ -442,7 +458,8 @@ def test_names_of_side_cars(tmp_path):
     captions, problems = read_captions(tmp_path)
     assert {path.name: texts for path, texts in captions.items()} == {
         "a.png": ["words of a.png.txt"], "b.png": ["words of b.caption"], "c.png": ["words of c.txt"]}
-    assert len(problems) == 2 and problems[0].endswith("c.caption: c.txt is read instead") and "d.txt" in problems[1]
+    assert len(problems) == 2 and problems[0].endswith("c.caption: c.txt is read instead")
+    assert problems[1].endswith("d.png: no captions: there is no d.txt")
 
 
 def test_names_of_files_from_other_systems(tmp_path):
@@ -507,12 +524,15 @@ def test_long_captions_are_counted_and_nothing_fails_for_them(tmp_path, capsys):
     assert (tmp_path / "run/similarity.png").exists()
 
 
-@pytest.mark.parametrize("command", [["--data", ""], ["--data="]])
-def test_a_folder_without_a_name_is_not_trained_on(tmp_path, command, monkeypatch, capsys):
-    """It comes from an unset variable, and the pictograms are not what was meant."""
+@pytest.mark.parametrize("option", ["data", "init", "out"])
+@pytest.mark.parametrize("command", [["--{}", ""], ["--{}="]])
+def test_what_has_no_name_is_not_trained_on(tmp_path, option, command, monkeypatch, capsys):
+    """It comes from an unset variable: pictograms, a new model or this folder are not what was meant."""
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit:
-        train_tiny.main([*command, "--out", str(tmp_path)])
-    assert exit.value.code == 2 and '--data "" names no folder' in capsys.readouterr().err
+        train_tiny.main(["--out", "run", "--steps", "2", *(word.format(option) for word in command)])
+    assert exit.value.code == 2 and f'--{option} "" names nothing' in capsys.readouterr().err
+    assert not os.listdir()
     pictures(tmp_path, *(f"red cat {i}.png" for i in range(20)))
     monkeypatch.chdir(tmp_path)
     assert own_images.main(["", "--captions-from-names"]) == 2

@@ -687,6 +687,23 @@ def test_a_run_goes_on_where_its_folder_has_moved(tmp_path, capsys, monkeypatch)
     assert "the data have changed since the run began: 22 captions" in capsys.readouterr().err
 
 
+def test_a_folder_whose_name_is_no_text_is_found_again(tmp_path, monkeypatch):
+    """A stray byte in its name comes back from the state, and from the log that a second run is compared with."""
+    hurry(monkeypatch.setattr)
+    data = Path(os.fsdecode(os.fsencode(tmp_path) + b"/data\xff"))
+    data.mkdir()
+    for i in range(20):
+        Image.new("RGB", (50, 50), (10 * i, 0, 0)).save(data / f"{chr(97 + i)}.png")
+    argv = ["--data", str(data), "--captions-from-names", "--out", str(tmp_path / "run")]
+    argv += ["--model", "tiny-ViT", "--steps", "2", "--batch-size", "4"]
+    assert main(argv) == 0
+    weights = torch.load(tmp_path / "run/clip.pt")["visual.conv1.weight"]
+    for command in (["--resume", "--out", str(tmp_path / "run")], ["--resume", *argv], argv):
+        (tmp_path / "run/clip.pt").unlink()
+        assert main(command) == 0
+        assert torch.equal(torch.load(tmp_path / "run/clip.pt")["visual.conv1.weight"], weights)
+
+
 def test_other_captions_than_the_run_began_with_are_refused(tmp_path, capsys, monkeypatch):
     """Batches would be others, and so would the vocabulary."""
     data = tmp_path / "data"

@@ -18,6 +18,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "experiments")]
 from clip_minimal import CONFIGS
 from common import BLUE, GREEN, GREY, ORANGE
 from train_tiny import BACKGROUNDS, OBJECTS, World
+from tutorial.extras.pictures import save_figure
 from zeroshot import levels
 
 PALE, CAT = "#E6E6E6", list(OBJECTS).index("cat")
@@ -233,7 +234,7 @@ def architecture():
 def main(folder=HERE / "figures"):
     """Draw all four into a folder."""
     for draw in (pretraining, classifier, prediction, architecture):
-        draw().savefig(Path(folder, f"{draw.__name__}.png"), dpi=100)
+        save_figure(draw(), Path(folder, f"{draw.__name__}.png"), dpi=100)
 
 
 if __name__ == "__main__":

@@ -386,7 +386,11 @@ def parse(argv):
     add("--minutes", type=float, default=2, help="to train for, with --train (default: %(default)s)")
     add("--model", choices=["tiny-RN", "tiny-ViT"], default="tiny-RN", help="to train (default: %(default)s)")
     add("--seconds", type=float, default=10, help="for each exercise (default: %(default)s)")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name in ("folder", "json", "all"):
+        if getattr(args, name) == "":
+            parser.error(f'--{name} "" names nothing')  # a shell makes that of a variable that is not set
+    return args
 
 
 def main(argv=None):

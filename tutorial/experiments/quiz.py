@@ -19,6 +19,7 @@ import zeroshot
 from clip_minimal import normalize
 from common import BLUE, GREY, ORANGE, interval
 from tasks import TASKS, examples, pixelate
+from tutorial.extras.pictures import save_figure
 
 TASK, ROOT = TASKS["ten objects"], Path(__file__).resolve().parents[2]
 SQUARES = [3, 6, 8]  # the sides, in pixels of 48, of the squares that a picture is made of; the task's own is 3
@@ -155,7 +156,7 @@ def main(argv=None):
     if args.quiz == bool(args.answers):
         parser.error("either --quiz or --answers FILE...")
     if args.quiz:
-        sheet().savefig(args.out.with_suffix(".png"), dpi=150)
+        save_figure(sheet(), args.out.with_suffix(".png"), dpi=150)
         print(f"the pictures are in {args.out.with_suffix('.png')}")
         people, path = [ask()], args.out
         content = people[0]

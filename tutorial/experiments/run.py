@@ -22,6 +22,7 @@ if __name__ == "__main__":
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from clip_minimal import write
 from common import Lab
+from tutorial.extras.pictures import save_figure
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ["number_to_text", "figure2", "convirt", "figure4", "figure5", "figure6", "figure7", "figure8",
@@ -53,7 +54,7 @@ def run(name, lab, out):
     print(f"{name}: {experiment.__doc__.splitlines()[0]}", flush=True)
     rows = experiment.measure(lab)
     write_table(out / f"{name}.csv", rows)
-    experiment.draw(rows).savefig(out / f"{name}.png", dpi=110, bbox_inches="tight")
+    save_figure(experiment.draw(rows), out / f"{name}.png", dpi=110, bbox_inches="tight")
     line = f"budget {lab.budget:g}, seeds {list(lab.seeds)}, {(time.time() - start) / 60:.1f} minutes on {machine()}\n"
     write(log, lambda file: file.write(line.encode()))
     print(f"{name}: {line}", end="", flush=True)

@@ -25,6 +25,7 @@ from clip_minimal import normalize
 from train_tiny import (BACKGROUNDS, COLOURS, FONT, OBJECTS, PLACES, RELATIONS, article, choose, colours_that_show,
                         render)
 from zeroshot import accuracy, levels
+from tutorial.extras.pictures import save_figure
 
 SPLITS = "train", "validation", "test"
 
@@ -572,4 +573,4 @@ def sheet(columns=2, shown=10):
 
 
 if __name__ == "__main__":
-    sheet().savefig(sys.argv[1] if len(sys.argv) > 1 else "tasks.png", dpi=110)
+    save_figure(sheet(), Path(sys.argv[1] if len(sys.argv) > 1 else "tasks.png"), dpi=110)

@@ -653,6 +653,8 @@ def resolution_of(weights):
 
 def main(argv=None):
     """The command line. Exit status 2 and one line on standard error for what can't be done."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # names that the console can't show are printed with "?"
     args = parse_arguments(argv)
     try:
         convert(args)

@@ -28,6 +28,7 @@ name that leads out of the folder. A captions file that does not tell its column
 Letters in shape comments: n images, H height, W width, R resolution, E joint embedding.
 """
 import argparse
+import ast
 import csv
 import json
 import os
@@ -211,22 +212,22 @@ def read_table(found):
     """Rows of a table: a header says which columns hold the image's name and its captions."""
     lines = read_lines(found.listing)
     delimiter = find_delimiter(lines)
-    # (number of the line, cells) of each row
-    rows = []
-    number = 0
-    while number < len(lines):
-        cells, used = read_row(lines, number, delimiter)
-        if "".join(cells).strip():
-            rows.append((number, cells))
-        number += used
+    rows = read_rows(lines, delimiter)
     if not rows:
         return
-    # without a header it is two columns
-    image, captions, width = find_columns(found, rows)
-    if width is None:
+    # which column holds what? without a header it is two columns
+    number, first = rows[0]
+    where = f"{found.listing}, line {number + 1}"
+    if any(is_image(cell, found) for cell in first):
+        check_width(where, [cells for _, cells in rows])
+        image = 0
+        captions = [1]
         width = 2
     else:
+        image, captions = known_columns(where, first)
+        width = len(first)
         rows = rows[1:]
+    # the captions of each row
     for number, cells in rows:
         where = f"{found.listing}, line {number + 1}"
         surplus = any(cells[width:])
@@ -240,7 +241,9 @@ def read_table(found):
         cells = [cell.strip() for cell in cells] + [""] * width
         # Flickr8k numbers the captions of an image: 1000268201_693b08cb0e.jpg#0
         name = re.sub(r"#\d+$", "", cells[image])
-        texts = [cells[column] for column in captions if cells[column]]
+        texts = []
+        for column in captions:
+            texts += split_captions(cells[column])
         for caption in texts or [""]:
             found.add(where, name, caption)
 
@@ -261,6 +264,18 @@ def find_delimiter(lines):
 def split_line(line, delimiter):
     """'"a.jpg", a dog' -> ["a.jpg", "a dog"], without a thought about commas in quotes."""
     return [cell.strip(' "') for cell in line.split(delimiter)]
+
+
+def read_rows(lines, delimiter):
+    """The lines of a table -> [(the number of the line that a row begins in, its cells), ...], without blank rows."""
+    rows = []
+    number = 0
+    while number < len(lines):
+        cells, used = read_row(lines, number, delimiter)
+        if "".join(cells).strip():
+            rows.append((number, cells))
+        number += used
+    return rows
 
 
 def read_row(lines, number, delimiter):
@@ -289,34 +304,43 @@ def read_row(lines, number, delimiter):
     return cells, used
 
 
-def find_columns(found, rows):
-    """Where a table has names and captions -> (column, [column, ...], number of columns).
+def split_captions(cell):
+    """A cell of a table -> its captions: none, one, or several as pandas writes them, ['a dog', 'two dogs']."""
+    if cell.startswith(("['", '["')):
+        try:
+            captions = ast.literal_eval(cell)
+            if all(isinstance(caption, str) for caption in captions):
+                return captions
+        except (ValueError, SyntaxError, TypeError):
+            pass  # a caption that happens to begin so
+    return [cell] if cell else []
 
-    The number is None where there is no header.
-    """
-    number, first = rows[0]
-    where = f"{found.listing}, line {number + 1}"
-    if any(is_image(cell, found) for cell in first):
-        widths = {len(cells) for _, cells in rows}
-        if widths == {len(first)} and len(first) > 2 and len(rows) > 1:
-            raise ValueError(f"{where}: {len(first)} columns without a header that says what they hold;"
-                             " expected one such as image,caption,number")
-        return 0, [1], None
-    names, captions = known_columns(where, first)
-    return names[0], captions, len(first)
+
+def check_width(where, rows):
+    """ValueError if the rows of a table without a header have more than a name and a caption with commas in it."""
+    if min(len(cells) for cells in rows) < 3:
+        return
+    same = len(rows) > 1 and len({len(cells) for cells in rows}) == 1
+    # a number beside each name or at each end, though some captions have commas
+    second = all(cells[1].strip().isdigit() for cells in rows)
+    last = all(cells[-1].strip().isdigit() for cells in rows)
+    if same or second or last:
+        raise ValueError(f"{where}: {len(rows[0])} columns without a header that says what they hold;"
+                         " expected one such as image,caption,number")
 
 
 def known_columns(where, keys):
-    """Which columns or fields hold names, and which captions -> [position], [position, ...].
+    """Which column or field holds names, and which captions -> position, [position, ...].
 
     ValueError where that can't be told.
     """
     names = positions(keys, IMAGE_KEYS)
     captions = positions(keys, CAPTION_KEYS)
     if len(names) != 1 or not captions:
-        raise ValueError(f"{where}: it has {', '.join(keys)[:200]}; expected one of {', '.join(IMAGE_KEYS)}"
+        there = ", ".join(key.strip() for key in keys)
+        raise ValueError(f"{where}: it has {there[:200]}; expected one of {', '.join(IMAGE_KEYS)}"
                          f" for the picture's name, and one of {', '.join(CAPTION_KEYS)} for the caption")
-    return names, captions
+    return names[0], captions
 
 
 def positions(keys, known):
@@ -349,9 +373,8 @@ def is_note(listing, found):
     """Whether a text file with the name of a captions file is none: most of its lines name no picture."""
     if listing.suffix.lower() != ".txt":
         return False
-    lines = [line for line in read_lines(listing) if line.strip()]
-    delimiter = find_delimiter(lines)
-    rows = [split_line(line, delimiter) for line in lines]
+    rows = [re.split(r"[\t,;|]", line) for line in read_lines(listing) if line.strip()]
+    rows = [[cell.strip(' "') for cell in row] for row in rows]
     if rows and positions(rows[0], IMAGE_KEYS) and positions(rows[0], CAPTION_KEYS):
         return False  # a header
     naming = [row for row in rows if any(is_image(cell, found) for cell in row)]
@@ -428,9 +451,8 @@ def parse_object(row):
     if not isinstance(row, dict):
         raise ValueError(f'not {{"image": ..., "caption": ...}} but {type(row).__name__!r}')
     values = list(row.values())
-    name = ""
-    for position in positions(row, IMAGE_KEYS)[:1]:
-        name = values[position]
+    names = positions(row, IMAGE_KEYS)
+    name = values[names[0]] if names else None
     # one caption or several, in one field or several
     captions = []
     for position in positions(row, CAPTION_KEYS):
@@ -455,8 +477,12 @@ def read_sidecar_files(found):
     """Beside photo.jpg there is photo.txt, photo.jpg.txt or photo.caption, each line a caption."""
     for path in find_pictures(found):
         places = [path.with_suffix(".txt"), Path(f"{path}.txt"), path.with_suffix(".caption")]
-        sidecar, *others = [place for place in places if place.is_file()] or places[:1]
-        for other in others:
+        sidecars = [place for place in places if place.is_file()]
+        if not sidecars:
+            found.leave_out(path, f"no captions: there is no {places[0].name}")
+            continue
+        sidecar = sidecars[0]
+        for other in sidecars[1:]:
             found.leave_out(other, f"{sidecar.name} is read instead")
         try:
             captions = read_lines(sidecar)
@@ -530,7 +556,7 @@ def check_picture(path):
             with Image.open(path):
                 pass
         if made_here(path):
-            raise ValueError("it is a figure of zeroshot.py")
+            raise ValueError("it is a figure of this project")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:

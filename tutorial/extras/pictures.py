@@ -25,7 +25,9 @@ PICTURES -= {".bufr", ".emf", ".eps", ".grib", ".h5", ".hdf", ".iim", ".mpeg", "
 OTHER_PICTURES = {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".jxl", ".nef",
                   ".orf", ".pef", ".raf", ".rw2", ".svg", ".svgz", ".wmf", ".xcf"} - PICTURES
 HIDDEN = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN"}  # what file servers, macOS and Windows put into folders
-MARK = "CLIP from scratch"  # the key of a text in each PNG file that this project draws
+MARK = "CLIP from scratch"  # in each picture file that this project draws: the key of a text in a PNG ...
+SOFTWARE = 0x131  # ... and what other formats have under this number in their EXIF data, the program's name
+WITH_EXIF = ("jpg", "jpeg", "webp", "avif", "tif", "tiff")
 
 # ---- Found ---------------------------------------------------------------------------------------
 
@@ -189,20 +191,24 @@ def figure_path(name, force=False):
 
 
 def save_figure(figure, path, **options):
-    """Write a figure, with savefig's options. A PNG gets the text by which `made_here` knows it again."""
+    """Write a figure, with savefig's options, and the mark by which `made_here` knows it again."""
     layout = path.suffix[1:].lower()
     if layout == "png":
         options["metadata"] = {MARK: "a figure drawn by this project"}
+    elif layout in WITH_EXIF:
+        exif = Image.Exif()
+        exif[SOFTWARE] = MARK
+        options["pil_kwargs"] = {"exif": exif}
     write(path, lambda file: figure.savefig(file, format=layout, **options))
 
 
 def made_here(path):
-    """Whether a picture file is a figure that this project drew: a PNG that has the text."""
-    if path.suffix.lower() != ".png":
+    """Whether a picture file is a figure that this project drew: one that has the mark."""
+    if path.suffix[1:].lower() not in ("png", *WITH_EXIF):
         return False
     try:
         with warnings.catch_warnings(action="ignore"):
             with Image.open(path) as image:
-                return MARK in image.info
+                return MARK in image.info or image.getexif().get(SOFTWARE) == MARK
     except Exception:  # it can't be read, whatever Pillow says
         return False
