@@ -260,8 +260,8 @@ class ModifiedResNet(nn.Module):
         self.bn2 = nn.BatchNorm2d(width // 2)
         self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(width)
-        # the first stage makes four times the channels, each later one twice; the later ones also
-        # halve height and width
+        # Each stage is given the channels that come in and a quarter of those that go out. So 4, 8, 16
+        # and 32 times `width` go out. Stages with stride 2 halve height and width.
         self.layer1 = self.stage(width, width, config.vision_layers[0], stride=1)
         self.layer2 = self.stage(4 * width, 2 * width, config.vision_layers[1], stride=2)
         self.layer3 = self.stage(8 * width, 4 * width, config.vision_layers[2], stride=2)
@@ -369,7 +369,7 @@ class CLIP(nn.Module):
             self.visual = ModifiedResNet(config)
         else:
             self.visual = VisionTransformer(config)
-        # the text encoder; its parts are not in a module of their own, as in OpenAI's weights
+        # the text encoder; as in OpenAI's weights, its parts are not in a module of their own
         width = config.transformer_width
         self.transformer = Transformer(width, config.transformer_layers, config.activation)
         self.token_embedding = nn.Embedding(config.vocab_size, width)
@@ -443,7 +443,7 @@ def contrastive_loss(image_features, text_features, logit_scale):
     labels = torch.arange(n, device=logits.device)
     loss_i = F.cross_entropy(logits, labels)  # each image chooses among all texts
     loss_t = F.cross_entropy(logits.T, labels)  # each text chooses among all images
-    # (Figure 3's axes can be read as the reverse of these two names; their mean is the same)
+    # (Figure 3 has axis=0 for loss_i, which can be read as texts choosing images; the mean is the same)
     return (loss_i + loss_t) / 2
 
 
@@ -465,10 +465,10 @@ WORD = re.compile(
     # The special tokens and English contractions. Case is ignored, as in OpenAI's pattern. After
     # lower-casing this matters for one letter, the long s: "'ſ" is a contraction as well.
     r"(?i:<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d)"
-    # a shortcut for words of plain letters, four times as quick as the rule for all letters below it;
-    # ++ gives no letter back, so that "cafés" fails here as a whole and goes to that rule
+    # a shortcut for words of plain letters, four times as quick as the rule for all letters below it.
+    # "cafés" fails here, as é follows "caf", and goes to that rule; ++ saves trying "ca" and "c" as well
     r"|[a-z]++(?!\w)"
-    rf"|[^\W{NUMBERS}_]+"  # letters: what is in \w, without numbers and "_"
+    rf"|[^\W{NUMBERS}_]+"  # letters: neither outside of \w, nor a number, nor "_"
     rf"|[{NUMBERS}]"  # one number
     # other signs; "_" is in Python's \w, and \x1c to \x1f are in its \s, so that they have to be named.
     # The Greek mark U+0345 is left out and so is dropped, as no part of OpenAI's pattern fits it.
@@ -713,7 +713,7 @@ def write(path, save_to):
     except OSError as error:
         raise OSError(f"{path}: could not be written ({one_line(error)})") from None
     except RuntimeError as error:
-        # when the disk is full, torch.save turns the OSError into this; the OSError is its __context__
+        # on a full disk torch.save raises a RuntimeError, and the OSError behind it is its __context__
         raise OSError(f"{path}: could not be written ({one_line(error.__context__ or error)})") from None
     finally:
         if os.path.exists(temporary):
@@ -796,7 +796,7 @@ def build_model(weights, quick_gelu, image_mean=MEAN, image_std=STD):
     config = replace(config, image_mean=tuple(image_mean), image_std=tuple(image_std))
     parameters = {}
     for name, tensor in weights.items():
-        if name not in ("input_resolution", "context_length", "vocab_size"):
+        if name not in ("input_resolution", "context_length", "vocab_size"):  # numbers in OpenAI's files
             parameters[name] = tensor.float() if tensor.is_floating_point() else tensor
     # build the model without memory (on the device "meta" there are only shapes); load_state_dict then
     # puts the file's tensors in
