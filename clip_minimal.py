@@ -953,7 +953,7 @@ def flatten_modules(module, prefix=""):
 
 
 def download(url, sha256):
-    """A published file -> its path in the cache folder of OpenAI's code, ~/.cache/clip; an interrupted download goes on.
+    """A published file -> its path in the cache folder of OpenAI's code, ~/.cache/clip; an interrupted one goes on.
 
     OSError without a network, ValueError where the SHA-256 is wrong.
     """
