@@ -158,8 +158,8 @@ def train_images(model, kind, world, steps, batch_size=256):
 class Shown(World):
     """The world; `shown` is what the scenes of the last batch show."""
 
-    def scenes(self, rng, n, kind=None, held_out=False):
-        self.shown = super().scenes(rng, n, kind, held_out)
+    def scenes(self, rng, n, kind=None, held_out=False, rivals=False):
+        self.shown = super().scenes(rng, n, kind, held_out, rivals)
         return self.shown
 
 
