@@ -9,7 +9,7 @@
 
 With seed 0 the first command reaches, on pairs of colour and object that it never saw: objects 94 %
 (chance 1), colours 93 % (8), counts 99.6 % (25), places 99.6 % (11), relations 98 % (25), and finds the
-caption of an image among 500 in 92 % (0.2). It took 2.4 minutes on two cores (AMD EPYC, Zen 5; torch 2.13.0).
+caption of an image among 500 in 92 % (0.2). It took 2.2 minutes on two cores (AMD EPYC, Zen 5; torch 2.13.0).
 
 Letters in shape comments: B batch, T tokens, n images or scenes, R resolution, E joint embedding.
 """
