@@ -38,7 +38,7 @@ from PIL import Image, ImageDraw, ImageFont
 import zeroshot
 from clip_minimal import (CLIP, CONFIGS, HEAD_WIDTH, MEAN, STD, CLIPConfig, Tokenizer, contrastive_loss, load,
                           normalize, save, write)
-from tutorial.extras.pictures import figure_path, save_figure
+from tutorial.extras.pictures import figure_path, print_anything, save_figure
 from tutorial.extras.runs import (check_place, read_default_run, restore, settings_of, take_settings, what_is_left,
                                   write_log)
 
@@ -239,7 +239,7 @@ class Muon(torch.optim.AdamW):
                 matrices = update.reshape(len(weight) // rows, rows, -1)  # (n, rows, columns)
                 update = orthogonalise(matrices).reshape(weight.shape)
                 columns = matrices.shape[2]
-                # a tall matrix, of more rows than columns, moves further: its output has more entries than its input
+                # tall matrices, of more rows than columns, take a larger step, as Jordan et al. have it
                 factor = max(1, rows / columns) ** 0.5
                 weight.sub_(update, alpha=group["lr"] * factor)
                 weight.grad = None  # AdamW leaves out what has no gradient
@@ -452,8 +452,8 @@ class World:
             kind = rng.choice(4, n, p=list(KINDS.values()))
         else:
             kind = np.full(n, list(KINDS).index(kind))
-        pairs = n // 2 if rivals else 0  # scene pairs + i is the rival of scene i
-        kind[pairs:2 * pairs] = kind[:pairs]
+        n_rivals = n // 2 if rivals else 0  # scene n_rivals + i is the rival of scene i
+        kind[n_rivals:2 * n_rivals] = kind[:n_rivals]
         size = rng.integers(3, size=n)
         place = rng.integers(9, size=n)
         relation = rng.integers(4, size=n)
@@ -464,7 +464,7 @@ class World:
         objects = rng.integers(len(OBJECTS), size=(n, 4))
         other = rng.integers(1, len(OBJECTS), n)
         objects[:, 1] = (objects[:, 0] + other) % len(OBJECTS)  # two that are related are different
-        objects[pairs:2 * pairs] = objects[:pairs]
+        objects[n_rivals:2 * n_rivals] = objects[:n_rivals]
 
         # A background on which each of the first two objects has an allowed colour that shows. (There
         # always is such a background. For simplicity it suits both even if the scene shows only one.)
@@ -476,10 +476,10 @@ class World:
         showing = self.shows.T[background][:, None]  # (n, 1, 12)
         colour = choose(rng, allowed & showing)  # (n, 4)
         # every second rival takes the colours as well, and a background on which both of them show
-        same = np.arange(0, pairs, 2)
-        colour[pairs + same] = colour[same]
-        with_both = self.shows[colour[same, :2]].all(axis=1)  # (pairs / 2, 8)
-        background[pairs + same] = choose(rng, with_both)
+        same = np.arange(0, n_rivals, 2)
+        colour[n_rivals + same] = colour[same]
+        with_both = self.shows[colour[same, :2]].all(axis=1)  # (n_rivals / 2, 8)
+        background[n_rivals + same] = choose(rng, with_both)
         # only counted scenes show a third and a fourth object, and there all are copies of the first
         alike = kind == COUNTED
         objects[alike] = objects[alike, :1]
@@ -850,7 +850,7 @@ def parse(argv):
 
 def main(argv=None):
     """The command line. Exit status 2, and one line on standard error, if something is wrong with the input."""
-    zeroshot.print_anything()
+    print_anything()
     args = parse(argv)
     out = Path(args.out)
     try:

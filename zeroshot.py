@@ -33,7 +33,7 @@ from PIL import ImageOps
 
 from clip_minimal import MEAN, SHA256, STD, OtherLayout, load, normalize, preprocess, write
 from tutorial.extras.pictures import (PICTURES, count_other_pictures, figure_path, find_files, made_here, open_image,
-                                      save_figure)
+                                      print_anything, save_figure)
 
 # ---- A classifier from label text (Figure 1, steps 2 and 3; Section 3.1.2) -----------------------
 
@@ -469,12 +469,6 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("\nzeroshot.py: interrupted; what was indexed or downloaded is kept", file=sys.stderr)
         return 130
-
-
-def print_anything():
-    """Let names be printed whatever the console can show: what it can't becomes "?"."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
 
 
 def new_parser(name):

@@ -40,7 +40,7 @@ from tasks import TASKS, examples, polygon, shape
 from train_tiny import (BEGINNINGS, COLOURS, COUNTED, EVALUATION, EVERY, FONT, OBJECTS, PLACED, PLACES, PLURALS,
                         RELATED, RELATIONS, SINGLE, SIZES, TEXTS, TRAINING, World, article, choose, draw_curves, join,
                         plural, render, train)
-from tutorial.extras.pictures import figure_path, save_figure
+from tutorial.extras.pictures import figure_path, print_anything, save_figure
 from tutorial.extras.runs import check_place, write_log
 
 # ---- Things that are drawn with a formula: covers(x, y), x to the right and y down from -1 to 1 ------------------
@@ -981,7 +981,7 @@ def show(args):
     """The contact sheet."""
     path = figure_path(args.out / "show.png", args.force)
     images, captions = Web(args.seed, args.device).examples(96)
-    figure = zeroshot.draw_sheet(zeroshot.levels(images.cpu()), captions, columns=12)
+    figure = zeroshot.draw_sheet(zeroshot.levels(images), captions, columns=12)
     args.out.mkdir(parents=True, exist_ok=True)
     save_figure(figure, path, dpi=120)
     print(f"drawn into {path}")
@@ -1027,7 +1027,7 @@ def run(args):
 
 def main(argv=None):
     """The command line. Exit status 2, and one line on standard error, if something is wrong with the input."""
-    zeroshot.print_anything()
+    print_anything()
     args = parse(argv)
     try:
         zeroshot.check_device(args.device)

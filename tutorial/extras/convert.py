@@ -36,6 +36,7 @@ sys.path.append(str(ROOT))
 from clip_minimal import (HEAD_WIDTH, MEAN, SHA256, STD, Tokenizer, build_model, find_checkpoint,
                           fitting_tokenizer, infer_config, is_torchscript, one_line, read_attributes,
                           read_torchscript, save)
+from tutorial.extras.pictures import print_anything
 
 INDEX = ".index.json"  # how the name of a file ends that tells which weight is in which of several files
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -653,8 +654,7 @@ def resolution_of(weights):
 
 def main(argv=None):
     """The command line. Exit status 2 and one line on standard error for what can't be done."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # names that the console can't show are printed with "?"
+    print_anything()
     args = parse_arguments(argv)
     try:
         convert(args)

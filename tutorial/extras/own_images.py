@@ -51,7 +51,7 @@ sys.path.append(str(ROOT))
 
 from clip_minimal import CONFIGS, MEAN, STD, normalize
 from tutorial.extras.pictures import (OTHER_PICTURES, PICTURES, count_other_pictures, find_files, made_here,
-                                      open_image)
+                                      open_image, print_anything)
 from zeroshot import encode_images, encode_texts, retrieval
 
 # Captions files in the order in which they are looked for, in any case of letters; where they may lie, and
@@ -774,8 +774,7 @@ def describe(root, from_names):
 
 def main(argv=None):
     """The command line. Exit status 2 and one line where there is nothing to train on."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # file names may not be UTF-8
+    print_anything()
     parser = argparse.ArgumentParser(
         prog="own_images.py",
         description=__doc__.split("\n\nLetters")[0],

@@ -11,6 +11,7 @@ take the place of any of them. Nothing of that is CLIP, so it is here.
 Letters in shape comments: H height, W width.
 """
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -73,6 +74,12 @@ def count_other_pictures(files):
         return ""
     kinds = ", ".join(sorted(set(others)))
     return f"{len(others)} pictures that Pillow can't open ({kinds})"
+
+
+def print_anything():
+    """Let names be printed whatever the console can show: what it can't becomes "?"."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
 
 
 # ---- Opened --------------------------------------------------------------------------------------
