@@ -160,7 +160,7 @@ class VisionTransformer(nn.Module):
         x = self.conv1(x).flatten(2).transpose(1, 2)  # (B, D, R/P, R/P) -> (B, T, D), row by row
         # one more token goes first, the same for all images; what it has become after the last block
         # is what the projection reads
-        first = self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)  # (B, 1, D)
+        first = self.class_embedding.expand(x.shape[0], 1, -1)  # (B, 1, D)
         x = torch.cat([first, x], dim=1)  # (B, T + 1, D)
         # without these, attention could not tell where a patch was
         x = x + self.positional_embedding
@@ -260,8 +260,8 @@ class ModifiedResNet(nn.Module):
         self.bn2 = nn.BatchNorm2d(width // 2)
         self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(width)
-        # Each stage is given the channels that come in and a quarter of those that go out. So 4, 8, 16
-        # and 32 times `width` go out. Stages with stride 2 halve height and width.
+        # stage(channels that come in, planes, blocks, stride): 4 * planes channels go out, which are 4, 8, 16
+        # and 32 times `width`. Stages with stride 2 halve height and width.
         self.layer1 = self.stage(width, width, config.vision_layers[0], stride=1)
         self.layer2 = self.stage(4 * width, 2 * width, config.vision_layers[1], stride=2)
         self.layer3 = self.stage(8 * width, 4 * width, config.vision_layers[2], stride=2)
@@ -321,10 +321,11 @@ class CLIPConfig:
     image_std: tuple = STD  # and what it divides them by
 
     def __post_init__(self):
-        attention_widths = [self.transformer_width, self.vision_width]
         if self.vision_patch_size is None:
-            attention_widths[1] = 32 * self.vision_width  # of the attention pool
-        for width in attention_widths:
+            image_width = 32 * self.vision_width  # of a ResNet's attention pool
+        else:
+            image_width = self.vision_width
+        for width in (self.transformer_width, image_width):
             if width < HEAD_WIDTH or width % HEAD_WIDTH:
                 raise ValueError(f"attention {width} wide can't be cut into heads of {HEAD_WIDTH}"
                                  " (of a ResNet it is 32 times vision_width)")
@@ -465,13 +466,15 @@ WORD = re.compile(
     # The special tokens and English contractions. Case is ignored, as in OpenAI's pattern. After
     # lower-casing this matters for one letter, the long s: "'ſ" is a contraction as well.
     r"(?i:<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d)"
-    # a shortcut for words of plain letters, four times as quick as the rule for all letters below it.
-    # "cafés" fails here, as é follows "caf", and goes to that rule; ++ saves trying "ca" and "c" as well
+    # Words of letters from a to z alone. This line is here for speed only: the next one, for words of any
+    # letters, is four times as slow. (?!\w) leaves "cafés" to the next line; ++ saves time once more, as the
+    # shorter "ca" and "c", which would fail as well, are not tried.
     r"|[a-z]++(?!\w)"
-    rf"|[^\W{NUMBERS}_]+"  # letters: neither outside of \w, nor a number, nor "_"
+    rf"|[^\W{NUMBERS}_]+"  # letters: what \w matches, without numbers and "_"
     rf"|[{NUMBERS}]"  # one number
     # other signs; "_" is in Python's \w, and \x1c to \x1f are in its \s, so that they have to be named.
-    # The Greek mark U+0345 is left out and so is dropped, as no part of OpenAI's pattern fits it.
+    # The Greek mark U+0345 is dropped, as OpenAI's pattern drops it: \p{L} does not match it, and the part
+    # for other signs, which ignores case, takes it for its capital, the letter iota.
     r"|(?:[^\w\s\u0345]|[_\x1c-\x1f])+"
 )
 
@@ -546,8 +549,8 @@ class Tokenizer:
         while len(merges) < vocab_size - 514 and pair_counts:
             best = min(pair_counts, key=lambda pair: (-pair_counts[pair], pair))
             merges.append(best)
-            # Join it in each word listed for it, and correct the counts. Words stay listed for pairs that an
-            # earlier merge took from them; then `after` equals `before`, and the counts stay.
+            # Join it in each word listed for it, and correct the counts. (A listed word may have lost this
+            # pair to an earlier merge; then `after` equals `before`, and the counts stay as they are.)
             for word in words_with.pop(best):
                 before = spelling[word]
                 after = merge(before, best)
@@ -566,8 +569,8 @@ class Tokenizer:
 
         The file is looked for at path, at $CLIP_BPE, beside an installed clip or open_clip and in
         OpenAI's cache folder; if it is nowhere, it is downloaded there. The ids equal those of
-        OpenAI's code, except for texts that it first repairs with the package ftfy (broken
-        encodings, curly quotes).
+        OpenAI's code, except where the package ftfy, which that code calls first, would repair the
+        text (broken encodings, curly quotes).
         """
         path = path or os.environ.get("CLIP_BPE") or find_merges() or download(MERGES_URL, MERGES_SHA256)
         try:
@@ -692,8 +695,11 @@ def save(path, model, tokenizer):
     """
     weights = model.state_dict()  # an OrderedDict, which can have attributes
     resolution = model.config.image_resolution
-    if infer_config(weights, model.config.quick_gelu).image_resolution != resolution:
-        weights["input_resolution"] = torch.tensor(resolution)  # as OpenAI's files; open_clip's code does not know it
+    # Shapes tell the resolution only in multiples of a patch, or of 32 for a ResNet. Another one is written
+    # down, as in OpenAI's files, which always do so; open_clip's code does not know the entry.
+    told_by_shapes = infer_config(weights, model.config.quick_gelu).image_resolution
+    if told_by_shapes != resolution:
+        weights["input_resolution"] = torch.tensor(resolution)
     weights.merges = tokenizer.merges
     weights.quick_gelu = model.config.quick_gelu
     weights.image_mean = model.config.image_mean
@@ -810,8 +816,8 @@ def infer_config(weights, quick_gelu):
     """A state dict with OpenAI's names -> CLIPConfig, from the shapes.
 
     The shapes do not show the kind of GELU, nor with which mean and deviation images are normalised, nor
-    the width of a head, which is always 64. They show a ResNet's resolution only in whole multiples of 32,
-    which is why files also hold an "input_resolution".
+    the width of a head, which is always 64. They show the resolution only in multiples of a patch, or of 32
+    for a ResNet, which is why files also hold an "input_resolution".
     """
 
     def count_blocks(prefix):
@@ -869,8 +875,13 @@ def read_weights(path):
     names = [str(name) for name in weights]
     has_image_encoder = any(name.startswith("visual.") for name in names)
     has_text_encoder = any(name.startswith("transformer.") for name in names)
-    # of open_clip's encoders with a prefix, of its models with timm, of SigLIP, of Long-CLIP
-    foreign_names = ("text.", "visual.trunk.", "logit_bias", "positional_embedding_res")
+    # beginnings of names that occur only in files of other models
+    foreign_names = (
+        "text.",  # open_clip's models whose text encoder is a module of its own
+        "visual.trunk.",  # open_clip's models with image encoders of timm
+        "logit_bias",  # SigLIP
+        "positional_embedding_res",  # Long-CLIP
+    )
     is_foreign = any(name.startswith(foreign_names) for name in names)
     if is_foreign or not has_image_encoder or not has_text_encoder:
         raise OtherLayout("its weights have other names than OpenAI's")
@@ -915,7 +926,7 @@ class TorchScriptUnpickler(pickle.Unpickler):
         return ScriptModule
 
     def persistent_load(self, saved_id):
-        """The numbers of a tensor. saved_id is ("storage", type, name in the archive, device, how many)."""
+        """The numbers of a tensor. saved_id: "storage", dtype of find_class, key in the archive, device, how many."""
         _, dtype, key, *_ = saved_id
         raw = self.archive.read(f"{self.folder}/data/{key}")
         return torch.frombuffer(bytearray(raw), dtype=dtype)
@@ -983,8 +994,9 @@ def resume_download(url, path):
                 return
             raise
         with response:
-            if response.status != 206:  # "partial content": else the server sends the whole file
-                file.truncate(0)
+            sends_the_rest = response.status == 206  # "partial content"
+            if not sends_the_rest:
+                file.truncate(0)  # the whole file comes
             while True:
                 block = response.read(1 << 20)
                 if not block:
@@ -999,7 +1011,8 @@ def check_sha256(path, sha256):
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != sha256:
-        raise ValueError(f"{path}: incomplete or damaged (SHA-256 is not {sha256}); run again, or delete it")
+        raise ValueError(f"{path}: incomplete or damaged (SHA-256 is not {sha256}); run again to go on, or,"
+                         " if this comes again, delete it")
 
 
 def find_merges():

@@ -21,7 +21,8 @@ import textwrap
 from pathlib import Path
 
 if __name__ == "__main__":
-    os.environ.pop("MPLBACKEND", None)  # this program draws into files: what it names is not needed and may be absent
+    # figures are drawn into files: the backend that this variable names is not needed, and may not be installed
+    os.environ.pop("MPLBACKEND", None)
     # what an Apple GPU (--device mps) lacks runs on the CPU, and PyTorch says so
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
@@ -32,7 +33,7 @@ from matplotlib.figure import Figure
 from PIL import ImageOps
 
 from clip_minimal import MEAN, SHA256, STD, OtherLayout, load, normalize, preprocess, write
-from tutorial.extras.pictures import (PICTURES, count_other_pictures, figure_path, find_files, made_here, open_image,
+from tutorial.extras.pictures import (PICTURES, describe_other_pictures, figure_path, find_files, made_here, open_image,
                                       print_anything, save_figure)
 
 # ---- A classifier from label text (Figure 1, steps 2 and 3; Section 3.1.2) -----------------------
@@ -153,8 +154,8 @@ def recall_at(k, scores, relevant):
     """The share of rows with a relevant item among their k best scores, and chance: the same for k random items."""
     best = scores.topk(k, dim=1).indices  # (rows, k)
     hit = relevant.gather(1, best).any(dim=1)  # (rows,)
-    # chance: if all items drawn so far were wrong, the next one is wrong too with probability
-    # 1 - right / left; once only right ones are left that is 0, and miss stays 0
+    # Chance: if all items drawn so far were wrong, the next one is wrong too with probability
+    # 1 - right / left. When only right ones are left, this is 0, and miss is 0 from then on.
     right = relevant.sum(dim=1)  # (rows,)
     miss = torch.ones(len(scores), device=scores.device)
     for drawn in range(k):
@@ -198,13 +199,16 @@ def logistic_regression(features, labels, strength):
         loss_of = F.binary_cross_entropy_with_logits
     # Features are correlated and of different sizes: the loss is steep one way and flat another, and
     # L-BFGS would take a thousand small steps. So it works along the P = min(B, D) principal directions
-    # of the features, around their mean, each stretched so that the loss is about equally curved along
-    # all. The minimum stays the same.
+    # of the features, each stretched so that the loss is about equally curved along all. Their mean is
+    # subtracted, as otherwise each change of the weights would need a change of the bias to make up for
+    # it. The minimum stays the same.
     mean = x.mean(dim=0)
     _, sizes, directions = torch.linalg.svd(x - mean, full_matrices=False)  # (P,), (P, D)
-    # With N equally likely classes the loss curves by about sizes² / N, the penalty by strength. Times N:
+    # Along a direction the losses of all images together curve by about sizes² / N, if all N classes are
+    # equally likely, and the penalty by strength; so what is minimised curves by curvature / N.
     curvature = sizes ** 2 + targets.shape[1] * strength  # (P,)
-    # so that the mean of the losses, below, curves by about 1 / N along every axis
+    # An axis that is stretched by s curves s² times as much. With s² = B / curvature that is B / N for every
+    # axis, and 1 / N once the loss is divided by B, below.
     stretch = (len(x) / curvature).sqrt()[:, None]  # (P, 1)
     axes = stretch * directions  # (P, D)
     z = (x - mean) @ axes.T  # (B, P)
@@ -216,7 +220,8 @@ def logistic_regression(features, labels, strength):
     def loss():
         optimizer.zero_grad()
         errors = loss_of(z @ z_weights + bias, targets, reduction="sum")
-        # directions are perpendicular and of unit length: these squares add up to those of the weights returned
+        # the weights returned are directions.T @ (stretch * z_weights); directions are perpendicular and of
+        # unit length, so the sum of the squares is that of stretch * z_weights
         penalty = strength / 2 * (stretch * z_weights).square().sum()
         mean_loss = (errors + penalty) / len(x)  # has its minimum in the same place as the sum
         mean_loss.backward()
@@ -298,13 +303,13 @@ def index(model, folder, without=None, batch_size=64):
     signature = signature_of(model)
     kept = read_index(folder, signature)
     known = {key: kept[key] for key in key_of.values() if key in kept}  # {key: features (E,)}
-    # encode the others, but for the contact sheets of earlier searches and other figures
+    # encode the others, except for the contact sheets of earlier searches and other figures
     new = [path for path, key in key_of.items() if key not in known and not made_here(path)]
     try:
         for path, features in zip(new, encode_files(model, new, batch_size)):
             known[key_of[path]] = features
     finally:
-        if new and known:
+        if new and known:  # else the file is right as it is, or there is nothing to keep
             write_index(folder, signature, known)
     # Left out are figures, which were not encoded, and what can't be read. The features of the latter are
     # NaN, and are kept, so that it is reported once
@@ -326,14 +331,14 @@ def find_pictures(folder, without=None):
     that has changed has another key.
     """
     files = find_files(folder)
-    problem = count_other_pictures(files)
+    problem = describe_other_pictures(files)
     if problem:
         print(f"left out: {problem}", file=sys.stderr)
+    if without is not None:
+        without = without.resolve()
     key_of = {}
     for path in files:
-        if path.suffix.lower() not in PICTURES:
-            continue
-        if without is not None and path.name == without.name and path.resolve() == without.resolve():
+        if path.suffix.lower() not in PICTURES or path.resolve() == without:
             continue
         status = path.stat()
         stamp = f"{status.st_size} {status.st_mtime_ns}"
@@ -344,7 +349,8 @@ def find_pictures(folder, without=None):
 def signature_of(model):
     """What a model makes of a black picture (1, E): it tells models apart, and how they want pictures normalised."""
     R = model.config.image_resolution
-    black = torch.zeros(1, 3, R, R)  # of the mean's colour it would be 0 after normalising, whatever the deviation
+    # not a picture of the mean's colour, which normalising would turn into 0 whatever the deviation is
+    black = torch.zeros(1, 3, R, R)
     empty = normalize(black, model.config.image_mean, model.config.image_std)
     return encode_images(model, empty).cpu().numpy()
 
@@ -386,7 +392,8 @@ def encode_files(model, paths, batch_size=64):
             except (ValueError, OSError) as error:
                 print(f"left out: {error}", file=sys.stderr)
         features = encode_images(model, pixels).cpu().numpy()  # (B, E)
-        # before `yield`, as `index` does not come back after the last picture, and would not see the last line
+        # This stands before `yield`, as nothing would run after the last one: zip in `index` stops when its
+        # paths have run out, and does not ask here again.
         if len(paths) > batch_size:
             show_progress(start + len(batch), len(paths), "pictures encoded")
         yield from features

@@ -50,7 +50,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
 from clip_minimal import CONFIGS, MEAN, STD, normalize
-from tutorial.extras.pictures import (OTHER_PICTURES, PICTURES, count_other_pictures, find_files, made_here,
+from tutorial.extras.pictures import (OTHER_PICTURES, PICTURES, describe_other_pictures, find_files, made_here,
                                       open_image, print_anything)
 from zeroshot import encode_images, encode_texts, retrieval
 
@@ -537,7 +537,7 @@ def read_lines(path):
 def find_pictures(found):
     """The paths of all picture files in the folder, in the order of their names. The others are counted."""
     files = find_files(found.root)
-    problem = count_other_pictures(files)
+    problem = describe_other_pictures(files)
     if problem:
         found.left_out.append(problem)
     return [path for path in files if path.suffix.lower() in PICTURES]

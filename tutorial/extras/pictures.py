@@ -66,7 +66,7 @@ def is_hidden(name):
     return name.startswith(".") or name in HIDDEN
 
 
-def count_other_pictures(files):
+def describe_other_pictures(files):
     """How many pictures Pillow can't open -> "2 pictures that Pillow can't open (.heic, .svg)", or "" for none."""
     endings = [path.suffix.lower() for path in files]
     others = [ending for ending in endings if ending in OTHER_PICTURES]
