@@ -71,8 +71,10 @@ FONTS = ["DejaVuSans-Bold", "STIXGeneral", "cmr10", "cmtt10", "STIXGeneralBol", 
 KEPT_OUT_FONTS = "DejaVuSansMono", "DejaVuSerif"  # the beginnings of their files' names
 
 # how often a caption tells what could be told; a bare one tells neither size, colour nor ground
-MENTIONS = {"bare": 0.3, "size": 0.25, "colour": 0.8, "ground": 0.5, "style": 0.5, "kind": 0.1, "kind of homonym": 0.5}
-EVERYTHING = {"bare": 0, "size": 0.25, "colour": 1, "ground": 1, "style": 1, "kind": 0, "kind of homonym": 1}
+MENTIONS = {"bare": 0.3, "size": 0.25, "colour": 0.8, "ground": 0.5, "style": 0.5,
+            "category": 0.1, "category of homonym": 0.5}
+EVERYTHING = {"bare": 0, "size": 0.25, "colour": 1, "ground": 1, "style": 1,
+              "category": 0, "category of homonym": 1}
 SILENT = ["satellite", "cells", "clock hours", "star points", "unseen objects", "house numbers", "currencies",
           "planets", "reviews"]  # tasks of whose classes no caption tells
 
@@ -123,7 +125,7 @@ class Web(World):
         return normalize(self.draw(scenes), self.mean, self.std), captions
 
     def captions(self, scenes, rng, mentions=MENTIONS):
-        """A sentence for each scene; `mentions` says how often size, colour, ground, style and kind are told."""
+        """A sentence for each scene; `mentions` says how often colours, grounds and so on are told."""
         n = len(scenes["kind"])
         chances = rng.random((n, 10)).tolist()
         lists = {key: array.tolist() for key, array in scenes.items()}
@@ -223,14 +225,14 @@ class Web(World):
         return objects
 
     def pick_colours(self, rng, kind, objects, held_out):
-        """Grounds (n,) on which the first two of the things (n, 6) have colours that show; colours (n, 6) that do.
+        """Grounds (n,) and colours (n, 6) for things (n, 6), so that on its ground each of the first two shows.
 
-        With held_out=True they are the colours that are held out of training, otherwise the others.
+        With held_out=True the colours are those that are held out of training, otherwise the others.
         """
         allowed = ~self.held_out[objects]  # (n, 6, 12)
         if held_out:
             allowed = self.held_out[objects]
-        # how many of a thing's allowed colours show on each ground? (A product of floats is quicker than of booleans.)
+        # on each ground, how many of a thing's allowed colours show? (Floats, as their product is quicker.)
         how_many = np.float32(allowed[:, :2]) @ np.float32(self.shows)  # (n, 2, G)
         suits_both = (how_many > 0).all(axis=1)  # (n, G)
         ground = choose(rng, suits_both)  # (n,)
@@ -242,7 +244,7 @@ class Web(World):
         return ground, colour
 
     def pick_styles(self, rng, kind, objects, style):
-        """Styles (n,) for scenes of these kinds (n,) and things (n, 6): random ones, or the given one where it can be."""
+        """Styles (n,) for scenes of these kinds (n,) and things (n, 6): any, or the given one where it can be."""
         n = len(kind)
         styles = rng.integers(1, len(STYLES), n)
         is_styled = rng.random(n) < STYLED
@@ -254,13 +256,13 @@ class Web(World):
         styles[(styles == OTHER_FONT) & in_no_other_font] = BOLD
         upright = IS_UPRIGHT[objects[:, :2]].any(axis=1)
         styles[(styles == TURNED) & upright] = BOLD
-        # textures and flags have no style of masks; they get one of whole pictures, which are the five after those
+        # textures and flags have no style of masks: they get that of whole pictures which is five later
         of_masks = (styles != USUAL) & (styles < BLUR)
         styles[of_masks & (kind >= TEXTURE)] += 5
         return styles
 
     def pick_masks(self, rng, kind, objects, style):
-        """One of each thing's masks: numbers of things (n, 6) -> of masks (n, 6), in another font if that is the style."""
+        """For things (n, 6) the number of one of their masks (n, 6), in another font if that is the style."""
         which = rng.integers(FORMS, size=objects.shape)
         usual = self.usual[objects, which]
         other = self.others[objects, which]
@@ -499,7 +501,7 @@ def pick_sides(rng, kind, size, objects):
 
 
 def pick_offsets(rng, kind, place, relation, count, side):
-    """Where the sprites of scenes stand -> (n, 6, 2), from the middle of the image to the right and down, in 48ths."""
+    """Where the sprites of scenes stand -> (n, 6, 2), to the right and down from the middle, in 48ths of the image."""
     n = len(kind)
     random = rng.uniform(-1, 1, (n, SPRITES, 2))
     # a random direction, and others at equal angles from it, as many as there are sprites
@@ -601,7 +603,7 @@ def caption_of(scene, chances, mentions):
 
     The numbers decide what is told: a colour, for example, if `for_colour` is below mentions["colour"].
     """
-    (for_bare, for_size, for_colour, for_ground, for_style, for_kind,
+    (for_bare, for_size, for_colour, for_ground, for_style, for_category,
      for_beginning, for_order, for_first_name, for_second_name) = chances
     kind = scene["kind"]
     style = scene["style"]
@@ -619,13 +621,13 @@ def caption_of(scene, chances, mentions):
     if not is_bare and has_size and for_size < mentions["size"]:
         size = list(SIZES)[scene["size"]]
 
-    # what is in the picture, and what kind of thing that is
+    # what is in the picture: a thing, perhaps with its category, or something else
     caption = describe(scene, names, colours, size)
-    share = mentions["kind"]
+    share = mentions["category"]
     if names[0] in HOMONYMS:
-        share = mentions["kind of homonym"]
-    if kind == SINGLE and for_kind < share:
-        caption += f", {KIND_OF[first]}"
+        share = mentions["category of homonym"]
+    if kind == SINGLE and for_category < share:
+        caption += f", {CATEGORY_OF[first]}"
 
     # how it is drawn
     if style != USUAL and for_style < mentions["style"]:
@@ -648,8 +650,8 @@ def caption_of(scene, chances, mentions):
 def describe(scene, names, colours, size):
     """What a scene shows, in the words for its first and second thing: "a red sun above a white cat"."""
     kind = scene["kind"]
-    first = phrase(names[0], size, colours[0], kind=KIND_OF[scene["object"][0]])
-    second = phrase(names[1], colours[1], kind=KIND_OF[scene["object"][1]])
+    first = phrase(names[0], size, colours[0], category=CATEGORY_OF[scene["object"][0]])
+    second = phrase(names[1], colours[1], category=CATEGORY_OF[scene["object"][1]])
     if kind == SINGLE:
         return first
     if kind == PLACED:
@@ -672,10 +674,10 @@ def entry(table, chance):
     return table[int(chance * len(table))]
 
 
-def phrase(name, *adjectives, kind=None):
-    """"sun", "red" -> "a red sun"; "dots" -> "dots"; 'letter "A"' of a kind of DEFINITE -> 'the letter "A"'."""
+def phrase(name, *adjectives, category=None):
+    """"sun", "red" -> "a red sun"; "dots" -> "dots"; 'letter "A"', if its category is DEFINITE -> 'the letter "A"'."""
     words = join(*adjectives, name)
-    if kind in DEFINITE and words == name:
+    if category in DEFINITE and words == name:
         return f"the {words}"
     if name.endswith("s") and name in TEXTURES:
         return words
@@ -683,10 +685,10 @@ def phrase(name, *adjectives, kind=None):
 
 
 def typed(thing):
-    """The number of a thing -> its name, with its kind where the name alone may mean another: "a club, a weapon"."""
-    words = phrase(NAMES[thing], kind=KIND_OF[thing])
+    """The number of a thing -> its name, with its category if it is a homonym: "a club, a weapon"."""
+    words = phrase(NAMES[thing], category=CATEGORY_OF[thing])
     if NAMES[thing] in HOMONYMS:
-        words += f", {KIND_OF[thing]}"
+        words += f", {CATEGORY_OF[thing]}"
     return words
 
 
@@ -856,7 +858,7 @@ def stripe(i, stands):
 # ---- Tables of things ----------------------------------------------------------------------------
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-AFTER_NOUNS = {"of", "for", "pointing", "in", "with", "without", "showing"}  # "face in love", "trigram for wind", ...
+AFTER_NOUNS = {"of", "for", "pointing", "in", "with", "without", "showing"}  # as in "face in love"
 WORDS = ("star cat sun heart dog house moon love cow cloud tree fish time sky skull rain snow wind king queen flower "
          "umbrella anchor airplane telephone day light music stop open exit help hello yes no left up down red blue "
          "green black white gold fire ice bird horse lion bear wolf apple bread milk salt tea coffee book door key "
@@ -896,9 +898,9 @@ def cards():
     return characters
 
 
-# Kinds of things, and of each kind the things: their names, and the characters that show them, or a list
-# with a formula or a written word. "/" stands between names for the same thing. Kinds at the beginning of
-# this table, and things at the beginning of their kind, are common; see `ranked`.
+# Categories, and of each the things: their names, and the characters that show them, or a list with a formula
+# or a written word. "/" stands between names for the same thing. Categories at the beginning of this table,
+# and things at the beginning of their category, are common; see `ranked`.
 THINGS = {
     "a sign of the weather": {
         "sun": "☀", "cloud": "☁", "moon": "☾", "snowflake": "❄", "umbrella": "☂", "lightning bolt": "⚡",
@@ -990,35 +992,38 @@ DEFINITE = {"a number", "a letter", "a written word", "a sign of the zodiac", "a
 
 
 def ranked(table):
-    """{kind: {names: ...}} -> [(kind, names)], commonest first: by i * f, for the i-th names of the f-th kind."""
+    """{category: {names: ...}} -> [(category, names)], commonest first.
+
+    They are sorted by i * j, for the i-th names of the j-th category.
+    """
     keys = []
-    for f, (kind, things) in enumerate(table.items(), 1):
+    for j, (category, things) in enumerate(table.items(), 1):
         for i, names in enumerate(things, 1):
-            keys.append((i * f, kind, names))
+            keys.append((i * j, category, names))
     keys.sort(key=lambda key: key[0])  # equal ones stay in the order of the table
-    return [(kind, names) for _, kind, names in keys]
+    return [(category, names) for _, category, names in keys]
 
 
 RANKED = ranked(THINGS)
-KIND_OF = [kind for kind, _ in RANKED]  # what kind of thing each is
+CATEGORY_OF = [category for category, _ in RANKED]
 NAMES_OF = [names.split("/") for _, names in RANKED]  # what each is called
 NAMES = [names[0] for names in NAMES_OF]
-IS_WORD = np.array([kind == "a written word" for kind in KIND_OF])
+IS_WORD = np.array([category == "a written word" for category in CATEGORY_OF])
 WRITTEN = np.nonzero(IS_WORD)[0]  # the numbers of those that are
 # what is never turned, as it would be another thing then
 IS_UPRIGHT = np.array(["pointing" in name or "number" in name or "-than" in name for name in NAMES])
 
 
 def find_homonyms():
-    """-> {name: numbers of the things of different kinds that are called so}."""
+    """-> {name: numbers of the things of different categories that are called so}."""
     called = {}
     for thing, names in enumerate(NAMES_OF):
         for name in names:
             called.setdefault(name, []).append(thing)
     homonyms = {}
     for name, things in called.items():
-        kinds = {KIND_OF[thing] for thing in things}
-        if len(kinds) > 1:
+        categories = {CATEGORY_OF[thing] for thing in things}
+        if len(categories) > 1:
             homonyms[name] = things
     return homonyms
 
@@ -1154,8 +1159,8 @@ def draw_masks():
     masks = []
     usual = []
     others = []
-    for kind, names in RANKED:
-        characters = list(THINGS[kind][names])
+    for category, names in RANKED:
+        characters = list(THINGS[category][names])
         # drawn with a formula, or written in the usual font and in others
         if callable(characters[0]):
             new = shape(*characters)
@@ -1199,7 +1204,7 @@ def has(font, text):
 
 @cache
 def draw_textures(R):
-    """-> masks (textures, VARIANTS, R, R) of patterns with periods of 6 to 14 48ths of the image, a little turned."""
+    """-> masks (textures, VARIANTS, R, R), a little turned, with periods of 6 to 14 48ths of the image."""
     rng = np.random.default_rng(0)
     across = (np.arange(3 * R) + 0.5) / (3 * R) * 48  # (3R,), thirds of pixels, in 48ths of the image
     masks = []
@@ -1334,7 +1339,7 @@ def run(args):
 
 
 def zero_shot_table(model, tokenizer, counts):
-    """-> rows of dicts: each task's zero-shot result, chance, and how often captions had the words of its classes."""
+    """-> rows of dicts: each task's result, chance, and how often captions had the words of its classes."""
     device = model.logit_scale.device
     rows = []
     for name, task in TASKS.items():
