@@ -319,9 +319,10 @@ class Web(World):
         """In place, on the scenes of these rows (s,): the colour of a sprite, where alpha (s, R, R) is 1."""
         number = self.tensor(scenes["colour"][rows, sprite])  # (s,)
         shade = self.tensor(scenes["shade"][rows, sprite])  # (s, 3)
-        colour = self.colours[number] + shade
+        colour = self.colours[number] + shade  # (s, 3)
+        colour = colour[:, :, None, None]  # (s, 3, 1, 1)
         chosen = self.tensor(rows)
-        image[chosen] = torch.lerp(image[chosen], colour[:, :, None, None], alpha[:, None])
+        image[chosen] = torch.lerp(image[chosen], colour, alpha[:, None])
 
     def restyled(self, scenes, rows, sprite):
         """The masks (s, 32, 32) of a sprite in the scenes of these rows (s,), changed as their styles ask for."""
@@ -479,7 +480,7 @@ def pick_counts(rng, kind):
 def pick_sides(rng, kind, size, objects):
     """How large the sprites of scenes are, in 48ths of the image -> (n, 6), all of a scene alike.
 
-    None are as large as in the tasks, which have 16 to 20 for places, 13 to 15 for counts, 18 to 22 for relations.
+    None has a size that the tasks have: 16 to 20 for places, 13 to 15 for counts, 18 to 22 for relations.
     """
     ranges = np.array([
         *SIZES.values(),  # of a single thing: small, medium-sized and large
@@ -505,8 +506,9 @@ def pick_offsets(rng, kind, place, relation, count, side):
     n = len(kind)
     random = rng.uniform(-1, 1, (n, SPRITES, 2))
     # a random direction, and others at equal angles from it, as many as there are sprites
-    turns = rng.random((n, 1)) + np.arange(SPRITES) / count.clip(min=1)[:, None]  # (n, 6)
-    angle = 2 * np.pi * turns
+    start = rng.random((n, 1))  # parts of a full turn
+    further = np.arange(SPRITES) / count.clip(min=1)[:, None]  # (n, 6)
+    angle = 2 * np.pi * (start + further)
     around = np.stack([np.cos(angle), np.sin(angle)], axis=2)  # (n, 6, 2)
 
     # a single thing and a flag stand anywhere, one 48th from the edge at least
@@ -515,9 +517,9 @@ def pick_offsets(rng, kind, place, relation, count, side):
     flag = kind == FLAG
     offset[flag] = offset[flag, :1]
     # a placed one stands near the middle of its third, to the right and down
-    third = np.stack([place % 3, place // 3], axis=1)[:, None] - 1  # (n, 1, 2): -1, 0 or 1
+    third = np.stack([place % 3 - 1, place // 3 - 1], axis=1)  # (n, 2): -1, 0 or 1
     placed = kind == PLACED
-    offset[placed] = (14.5 * third + random)[placed]
+    offset[placed] = (14.5 * third[:, None] + random)[placed]
     # counted ones stand on a ring
     counted = kind == COUNTED
     offset[counted] = 15.5 * around[counted]
@@ -1234,8 +1236,10 @@ def draw_grounds(R):
 
     def mix(first, second, pattern):
         """Two colours (3,) in a pattern -> (3, R, R)."""
-        share = np.clip(pattern(x, y, soft), 0.0, 1.0)  # (R, R)
-        return first[:, None, None] * (1 - share) + second[:, None, None] * share
+        share = np.clip(pattern(x, y, soft), 0.0, 1.0)  # (R, R), of the second colour
+        first = first[:, None, None]  # (3, 1, 1)
+        second = second[:, None, None]
+        return first * (1 - share) + second * share
 
     pictures = []
     for *colours, pattern in GROUNDS.values():
