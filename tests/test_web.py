@@ -242,7 +242,7 @@ def scene(kind, things, colours=(), **others):
 
 def test_captions_by_hand():
     """With chances of 0.9 a caption has no beginning, and the first of several names is said where they are 0."""
-    everything = {key: 1 for key in web.MENTIONS} | {"bare": 0, "kind": 0}
+    everything = {key: 1 for key in web.MENTIONS} | {"bare": 0, "category": 0}
     nothing = {key: 0 for key in web.MENTIONS}
     on_paper = {"ground": list(web.GROUNDS).index("on paper") * web.VARIANTS}
     two = ["red", "orange"]
