@@ -467,14 +467,14 @@ WORD = re.compile(
     # lower-casing this matters for one letter, the long s: "'ſ" is a contraction as well.
     r"(?i:<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d)"
     # Words of letters from a to z alone. This line is here for speed only: the next one, for words of any
-    # letters, is four times as slow. (?!\w) leaves "cafés" to the next line; ++ saves time once more, as the
-    # shorter "ca" and "c", which would fail as well, are not tried.
+    # letters, is four times as slow. (?!\w) makes it fail on "cafés", which the next line then takes; ++ never
+    # gives letters back: without it, "ca" and "c" would be tried too, and fail too.
     r"|[a-z]++(?!\w)"
     rf"|[^\W{NUMBERS}_]+"  # letters: what \w matches, without numbers and "_"
     rf"|[{NUMBERS}]"  # one number
     # other signs; "_" is in Python's \w, and \x1c to \x1f are in its \s, so that they have to be named.
-    # The Greek mark U+0345 is dropped, as OpenAI's pattern drops it: \p{L} does not match it, and the part
-    # for other signs, which ignores case, takes it for its capital, the letter iota.
+    # The Greek mark U+0345 is dropped, as no part of OpenAI's pattern matches it: it is not in \p{L}, and to
+    # the part for other signs, which ignores case, it is like its capital, the letter iota, no sign.
     r"|(?:[^\w\s\u0345]|[_\x1c-\x1f])+"
 )
 
@@ -695,8 +695,8 @@ def save(path, model, tokenizer):
     """
     weights = model.state_dict()  # an OrderedDict, which can have attributes
     resolution = model.config.image_resolution
-    # Shapes tell the resolution only in multiples of a patch, or of 32 for a ResNet. Another one is written
-    # down, as in OpenAI's files, which always do so; open_clip's code does not know the entry.
+    # Shapes tell the resolution only in multiples of a patch, or of 32 for a ResNet. Where that is wrong, it is
+    # written down under the name that OpenAI's files use; only there, as open_clip's code does not know the name.
     told_by_shapes = infer_config(weights, model.config.quick_gelu).image_resolution
     if told_by_shapes != resolution:
         weights["input_resolution"] = torch.tensor(resolution)
@@ -926,7 +926,7 @@ class TorchScriptUnpickler(pickle.Unpickler):
         return ScriptModule
 
     def persistent_load(self, saved_id):
-        """The numbers of a tensor. saved_id: "storage", dtype of find_class, key in the archive, device, how many."""
+        """The numbers of a tensor. saved_id: "storage", the dtype that find_class gave, key in the archive, ..."""
         _, dtype, key, *_ = saved_id
         raw = self.archive.read(f"{self.folder}/data/{key}")
         return torch.frombuffer(bytearray(raw), dtype=dtype)

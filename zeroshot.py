@@ -137,7 +137,7 @@ def retrieval(image_features, text_features, relevant, ks=(1, 5, 10)):
     """Recall at k in both directions, beside chance -> {"image to text R@1": (recall, chance), ...}.
 
     Unit features of B images (B, E) and of M texts (M, E); relevant (B, M) is True where the two
-    belong together. A k is left out where there are no more than k items to find.
+    belong together. A k is left out unless more than k items are searched.
     """
     scores = image_features @ text_features.T  # (B, M)
     results = {}
@@ -205,7 +205,7 @@ def logistic_regression(features, labels, strength):
     mean = x.mean(dim=0)
     _, sizes, directions = torch.linalg.svd(x - mean, full_matrices=False)  # (P,), (P, D)
     # Along a direction the losses of all images together curve by about sizes² / N, if all N classes are
-    # equally likely, and the penalty by strength; so what is minimised curves by curvature / N.
+    # equally likely, and the penalty by strength. Together that is this, divided by N:
     curvature = sizes ** 2 + targets.shape[1] * strength  # (P,)
     # An axis that is stretched by s curves s² times as much. With s² = B / curvature that is B / N for every
     # axis, and 1 / N once the loss is divided by B, below.
@@ -311,8 +311,8 @@ def index(model, folder, without=None, batch_size=64):
     finally:
         if new and known:  # else the file is right as it is, or there is nothing to keep
             write_index(folder, signature, known)
-    # Left out are figures, which were not encoded, and what can't be read. The features of the latter are
-    # NaN, and are kept, so that it is reported once
+    # Left out are figures, which were not encoded, and what can't be read. That has NaN for features,
+    # which are kept as well, so that it is not read and reported again next time
     paths = []
     rows = []
     for path, key in key_of.items():
@@ -351,14 +351,15 @@ def signature_of(model):
     R = model.config.image_resolution
     # not a picture of the mean's colour, which normalising would turn into 0 whatever the deviation is
     black = torch.zeros(1, 3, R, R)
-    empty = normalize(black, model.config.image_mean, model.config.image_std)
-    return encode_images(model, empty).cpu().numpy()
+    pixels = normalize(black, model.config.image_mean, model.config.image_std)
+    return encode_images(model, pixels).cpu().numpy()
 
 
 def read_index(folder, signature):
     """What INDEX keeps -> {key: features (E,)}; nothing if another model made it."""
     try:
         with np.load(folder / INDEX) as old:
+            # the signature of the model that made it stands under "empty", see `write_index`
             if not np.allclose(old["empty"], signature, atol=1e-4):  # other devices round differently
                 return {}
             keys = zip(old["names"].tolist(), old["stamps"].tolist())
@@ -465,7 +466,7 @@ def main(argv=None):
     """The command line. Exit status 2, and one line on standard error, if something is wrong with the input."""
     if argv is None:
         argv = sys.argv[1:]
-    print_anything()
+    print_anything()  # names in any script, whatever the console can show
     try:
         if argv[:1] == ["search"]:
             return run_search(parse_search(argv[1:]))
