@@ -261,14 +261,17 @@ def test_rivals_are_of_the_same_kind_and_objects_and_differ_in_the_rest():
     assert (scenes["object"][first, 0] == scenes["object"][second, 0]).sum() < 20
 
 
-def test_training_batches_hold_rivals():
-    """Half of the names of a batch occur twice; captions drawn singly name more different things."""
-    world = World()
-    _, captions = world.batch(1000, 256)
-    named = [name for caption in captions for _, name in nouns(caption)[:1]]
-    drawn = world.captions(world.scenes(world.rng(0, 1000), 256), world.rng(0, 1001))
-    drawn = [name for caption in drawn for _, name in nouns(caption)[:1]]
-    assert len(set(named)) < 80 < len(set(drawn))
+def test_training_batches_hold_rivals_from_a_step_on():
+    """Half of the names of a batch occur twice then; captions drawn singly name more different things."""
+    world = World(names_alone_until=0, names_until=300, rivals_from=100)
+
+    def count_names(step):
+        _, captions = world.batch(step, 256)
+        return len({name for caption in captions for _, name in nouns(caption)[:1]})
+
+    assert count_names(98) > 80 and count_names(298) < 80 and count_names(1000) < 80
+    # batches of names alone, as every third one is, have none
+    assert count_names(297) > 80
 
 
 def test_examples_are_true_pairs_of_held_out_scenes(world):

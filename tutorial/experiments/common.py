@@ -119,7 +119,8 @@ def begin(seed, config, steps, kind=CLIP, data=None):
 
 def take_turns(world, steps):
     """Names alone in every third batch from the first one on, for 13 of 17 parts of the steps: what AdamW learns from."""
-    world.names_alone_until, world.names_until = 0, round(1300 * steps / 1700)
+    world.names_alone_until = 0
+    world.names_until = world.rivals_from = round(1300 * steps / 1700)
 
 
 OUTPUTS = {"supervised": len(OBJECTS), "more classes": len(OBJECTS) * len(COLOURS), "SimCLR": 128}  # of image models
