@@ -104,17 +104,17 @@ def shuffled(rng, values, n):
 def paint(rng, masks, colours=None, images=None, centre=None, side=(24, 40), turn=(-0.1, 0.1), varied=False):
     """Paint sprites on a ground: masks (n, s, 32, 32), from back to front -> levels (n, 3, 48, 48).
 
-    What is not given is random. What has one row instead of s is the same for all sprites of a picture.
+    What is not given is random. All sprites of a picture share what is random, and what has one row instead of s.
 
     colours   (n, s, 3) or (n, 1, 3)
     images    (n, 3, 48, 48), what to paint on
     centre    (n, s, 2) or (n, 1, 2), in pixels
     side      (n, s) or (n, 1), in pixels; or a range, from which it is random
     turn      the range of a random angle, in radians clockwise
-    varied    whether the sprites of a picture have a random form, see `forms`
+    varied    whether the sprites have a random form, see `forms`
     """
     n, s = masks.shape[:2]
-    # what is not given is random
+    # colours, ground, size, place and form, where they are not given
     if colours is None:
         colours = rng.random((n, 1, 3))
     if images is None:
@@ -164,7 +164,7 @@ def stamp(images, masks, colours, centre, side, turn, form=np.eye(2)):
 
 def forms(rng, n):
     """Random forms (n, 2, 2) of sprites: up to a quarter narrower or lower, and slanted to either side."""
-    form = np.tile(np.eye(2), (n, 1, 1))
+    form = np.tile(np.eye(2), (n, 1, 1))  # as it leads from sprite to mask, larger numbers make smaller sprites
     axis = rng.integers(2, size=n)  # 0 narrower, 1 lower
     factor = rng.uniform(1, 1.33, (n, 1))
     form[np.arange(n), axis] *= factor
