@@ -1,8 +1,8 @@
-"""Figure 6: zero-shot against linear probes on 1, 2, 4, 8 and 16 examples a class, on CLIP's features and on others'.
+"""Figure 6: zero-shot against linear probes on 1 to 16 examples a class, on CLIP's features and on others'.
 
-The paper's zero-shot matches a 4-shot probe on the same features, and nearly the best 16-shot probe on those of others.
-Ours are tiny-RN's image encoder trained on the same images without text: for ResNet-50 and BiT-M on numbers of classes,
-a hundred and 1,100, for SimCLRv2 on no labels.
+The paper's zero-shot matches a 4-shot probe on the same features, and nearly the best 16-shot probe on
+those of others. Our others are tiny-RN's image encoder, trained on the same images without text: on
+numbers of classes, a hundred for the paper's ResNet-50 and 1,100 for BiT-M, and on no labels for SimCLRv2.
 """
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,41 +10,88 @@ from matplotlib.figure import Figure
 from common import BLUE, GREEN, GREY, ORANGE, OUTPUTS, SHOTS, interval, mean_over_seeds, scores_on_task
 from tasks import TASKS
 
-LOOKS = {"CLIP": (BLUE, "o", "CLIP"), "supervised": (ORANGE, "s", "supervised, 100 classes"),
-         "more classes": (GREEN, "^", "supervised, 1,100 classes"), "SimCLR": ("black", "D", "SimCLR")}
+LOOKS = {  # colour, marker and name of each model
+    "CLIP": (BLUE, "o", "CLIP"),
+    "supervised": (ORANGE, "s", "supervised, 100 classes"),
+    "more classes": (GREEN, "^", "supervised, 1,100 classes"),
+    "SimCLR": ("black", "D", "SimCLR"),
+}
 
 
 def measure(lab, models=("CLIP", *OUTPUTS)):
-    """-> a row for each model, task and seed; of the two models that no other experiment needs, one seed. Left out are
-    tasks whose pictures show several classes, as VOC is in the paper's Figure 7, and those of fifty classes and more,
-    to save time."""
-    names = [name for name, task in TASKS.items() if task.size("train") and task.shown == 1 and len(task.classes) < 50]
-    seeds = {"CLIP": lab.seeds, "supervised": lab.seeds}
-    return [{"model": model, "task": name, "seed": seed, "chance": TASKS[name].chance()}
-            | scores_on_task(lab, seed, name, SHOTS, model)
-            for model in models for seed in seeds.get(model, lab.seeds[:1]) for name in names]
+    """-> a row for each model, seed and task; the models that no other experiment needs have one seed.
+
+    Left out are tasks whose pictures show several classes, as VOC is in the paper's Figure 7, and, to
+    save time, those of fifty classes and more.
+    """
+    names = []
+    for name, task in TASKS.items():
+        if task.size("train") and task.shown == 1 and len(task.classes) < 50:
+            names.append(name)
+    rows = []
+    for model in models:
+        seeds = lab.seeds
+        if model not in ("CLIP", "supervised"):
+            seeds = seeds[:1]
+        for seed in seeds:
+            for name in names:
+                row = {"model": model, "task": name, "seed": seed, "chance": TASKS[name].chance()}
+                scores = scores_on_task(lab, seed, name, SHOTS, model)
+                rows.append(row | scores)
+    return rows
 
 
 def draw(rows):
     """The mean over tasks at each number of examples, zero-shot as a star at none."""
     figure = Figure(figsize=(8, 5.4), layout="constrained")
-    axis, at, of = figure.subplots(), np.arange(1, len(SHOTS) + 1), {}
-    for model in dict.fromkeys(row["model"] for row in rows):
-        of[model], (colour, marker, label) = [row for row in rows if row["model"] == model], LOOKS[model]
-        values = np.array([list(mean_over_seeds(of[model], str(k)).values()) for k in SHOTS])  # (shots, tasks)
-        low, high = 100 * np.array([interval(np.mean, row) for row in values]).T  # (shots,) each
-        mean, shift = 100 * values.mean(1), 0.06 * (len(of) - 1)
-        seeds = len({row["seed"] for row in of[model]})
-        axis.errorbar(at + shift, mean, (mean - low, high - mean), fmt=f"{marker}-", color=colour, elinewidth=0.8,
-                      label=f"probe on features of {label} ({seeds} seed{'s' * (seeds > 1)})")
-        full = 100 * np.mean(list(mean_over_seeds(of[model], "probe").values()))
-        axis.plot(len(SHOTS) + 1 + shift, full, marker, color=colour, markerfacecolor="white")
-    zero = 100 * np.mean(list(mean_over_seeds(of["CLIP"], "zero-shot").values()))
+    axis = figure.subplots()
+    # the probes of each model
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    for i, model in enumerate(models):
+        of_model = [row for row in rows if row["model"] == model]
+        draw_probes(axis, of_model, LOOKS[model], shift=0.06 * i)
+    # zero-shot and chance
+    of_clip = [row for row in rows if row["model"] == "CLIP"]
+    zero = mean_over_tasks(of_clip, "zero-shot")
     axis.plot(0, zero, "*", color=BLUE, markersize=18, label="zero-shot CLIP")
     axis.axhline(zero, color=BLUE, linewidth=0.8, linestyle="--")
-    axis.axhline(100 * np.mean([row["chance"] for row in rows]), color=GREY, linestyle=":", label="chance")
+    chance = 100 * np.mean([row["chance"] for row in rows])
+    axis.axhline(chance, color=GREY, linestyle=":", label="chance")
+    # axes
+    tasks = len({row["task"] for row in rows})
+    axis.set_title(f"{tasks} tasks; bars: 95 % over tasks")
     axis.set_xticks(range(len(SHOTS) + 2), [0, *SHOTS, "all"])
-    axis.set(xlabel="labelled training examples per class", ylabel="mean over tasks (%)", ylim=(0, 100), title=(
-        f"{values.shape[1]} tasks; bars: 95 % over tasks"))
+    axis.set(xlabel="labelled training examples per class", ylabel="mean over tasks (%)", ylim=(0, 100))
     axis.legend(loc="lower right", fontsize=8)
     return figure
+
+
+def draw_probes(axis, rows, look, shift):
+    """Draw the probes of one model, each at its number of examples; the hollow marker is the one on all.
+
+    They are moved to the right by `shift`, so that the bars of several models stand side by side.
+    """
+    colour, marker, label = look
+    seeds = len({row["seed"] for row in rows})
+    plural = "s" if seeds > 1 else ""
+    # few examples
+    values = []
+    for k in SHOTS:
+        of_tasks = mean_over_seeds(rows, str(k))
+        values.append(list(of_tasks.values()))
+    values = np.array(values)  # (shots, tasks)
+    mean = 100 * values.mean(axis=1)  # (shots,)
+    intervals = 100 * np.array([interval(np.mean, of_shots) for of_shots in values])  # (shots, 2)
+    low, high = intervals.T
+    at = np.arange(1, len(SHOTS) + 1) + shift
+    axis.errorbar(at, mean, (mean - low, high - mean), fmt=f"{marker}-", color=colour, elinewidth=0.8,
+                  label=f"probe on features of {label} ({seeds} seed{plural})")
+    # all examples
+    full = mean_over_tasks(rows, "probe")
+    axis.plot(len(SHOTS) + 1 + shift, full, marker, color=colour, markerfacecolor="white")
+
+
+def mean_over_tasks(rows, value):
+    """The mean over seeds and tasks, in per cent."""
+    of_tasks = mean_over_seeds(rows, value)
+    return 100 * np.mean(list(of_tasks.values()))

@@ -1,4 +1,4 @@
-"""Figure 8: zero-shot against the linear probe on the same features, over all tasks that have labels to train on."""
+"""Figure 8: zero-shot against the linear probe on the same features, on all tasks with labels to train on."""
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -7,54 +7,87 @@ from tasks import TASKS
 
 
 def measure(lab):
-    """-> a row for each task and seed: zero-shot, probe, chance."""
-    names = [name for name, task in TASKS.items() if task.size("train")]
-    return [{"task": name, "seed": seed, "chance": TASKS[name].chance()} | scores_on_task(lab, seed, name)
-            for seed in lab.seeds for name in names]
+    """-> a row for each seed and task: zero-shot, probe, chance."""
+    rows = []
+    for seed in lab.seeds:
+        for name, task in TASKS.items():
+            if task.size("train"):
+                row = {"task": name, "seed": seed, "chance": task.chance()}
+                rows.append(row | scores_on_task(lab, seed, name))
+    return rows
 
 
 def correlation(x, y):
     """Pearson's r, nan where there is none."""
+    if len(x) < 2:
+        return np.nan
     with np.errstate(invalid="ignore"):
-        return np.corrcoef(x, y)[0, 1] if len(x) > 1 else np.nan
+        return np.corrcoef(x, y)[0, 1]
 
 
 def beside(names, x, y, wide=0.68, high=1.5):
-    """Names of points in per cent -> for each whether to write it to the left, and whether below, so that it covers the
-    fewest points and names before it. A letter takes so much of the plot, which ends at 104."""
-    taken, sides = [(a - 0.5, a + 0.5, b - 0.5, b + 0.5) for a, b in zip(x, y)], []
+    """Find a place beside its point for each name -> [(left, below), ...], each True or False.
+
+    x and y are in per cent. A name covers as few points, and names before it, as can be. A letter is
+    `wide` across and `high`, in units of the plot.
+    """
+    taken = []  # boxes (start, end, foot, top) of points, then of names, too
+    for a, b in zip(x, y):
+        taken.append((a - 0.5, a + 0.5, b - 0.5, b + 0.5))
+    sides = []
     for name, a, b in zip(names, x, y):
-        boxes, length = {}, wide * len(name)
+        length = wide * len(name)
+        # the four places where it can stand, those that are preferred first
+        boxes = {}
         for left, below in ((False, False), (True, False), (False, True), (True, True)):
-            start, foot = a - 0.6 - length if left else a + 0.6, b - high if below else b
-            boxes[left, below] = start, start + length, foot, foot + high
-
-        def covered(side):
-            start, end, foot, top = boxes[side]
-            return end > 104, sum(start < t[1] and t[0] < end and foot < t[3] and t[2] < top for t in taken)
-
-        sides.append(min(boxes, key=covered))
-        taken.append(boxes[sides[-1]])
+            start = a - 0.6 - length if left else a + 0.6
+            foot = b - high if below else b
+            boxes[left, below] = (start, start + length, foot, foot + high)
+        side = min(boxes, key=lambda side: covered(boxes[side], taken))
+        sides.append(side)
+        taken.append(boxes[side])
     return sides
 
 
+def covered(box, taken):
+    """What speaks against a box -> does it leave the plot, which ends at 104? How many boxes does it cover?"""
+    start, end, foot, top = box
+    count = 0
+    for other_start, other_end, other_foot, other_top in taken:
+        across = start < other_end and other_start < end
+        up = foot < other_top and other_foot < top
+        if across and up:
+            count += 1
+    return end > 104, count
+
+
 def draw(rows):
-    """A point for each task, the mean of its seeds; where a probe is of no more use it lies on the dashed line."""
-    zero, probe = (mean_over_seeds(rows, value) for value in ("zero-shot", "probe"))
-    x, y = (100 * np.array(list(values.values())) for values in (probe, zero))
+    """A point for each task, the mean of its seeds. On the dashed line a probe is no better than zero-shot."""
+    probe = mean_over_seeds(rows, "probe")
+    zero = mean_over_seeds(rows, "zero-shot")
+    chance = mean_over_seeds(rows, "chance")
+    x = 100 * np.array(list(probe.values()))
+    y = 100 * np.array(list(zero.values()))
+    above = y > 100 * CLEAR * np.array(list(chance.values()))
     figure = Figure(figsize=(8, 8), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 100], [0, 100], "k--", linewidth=1, label="zero-shot = probe")
-    above = y > 100 * CLEAR * np.array(list(mean_over_seeds(rows, "chance").values()))
+    # points, two empty plots for their lines in the legend, names
     axis.scatter(x, y, color=np.where(above, BLUE, GREY), s=24, zorder=3)
-    axis.scatter([], [], color=BLUE, label=f"r = {correlation(x[above], y[above]):.2f} over these {above.sum()}")
+    r_above = correlation(x[above], y[above])
+    axis.scatter([], [], color=BLUE, label=f"r = {r_above:.2f} over these {above.sum()}")
     axis.scatter([], [], color=GREY, label="zero-shot not well above chance")
     for name, a, b, (left, below) in zip(probe, x, y, beside(probe, x, y)):
-        axis.annotate(name, (a, b), xytext=(-4 if left else 4, -7 if below else 2), textcoords="offset points",
-                      fontsize=7, ha="right" if left else "left")
+        across = -4 if left else 4
+        up = -7 if below else 2
+        alignment = "right" if left else "left"
+        axis.annotate(name, (a, b), xytext=(across, up), textcoords="offset points", fontsize=7, ha=alignment)
+    # title and axes
+    r = correlation(x, y)
     low, high = interval(correlation, x, y)
-    axis.set(xlabel="linear probe on CLIP's features (%)", ylabel="zero-shot (%)", xlim=(-2, 104), ylim=(-2, 104),
-             title=f"{len(x)} tasks: r = {correlation(x, y):.2f}, 95 % over tasks {low:.2f} to {high:.2f}; "
-                   f"the paper's, on 27: 0.82")
+    axis.set_title(f"{len(x)} tasks: r = {r:.2f}, 95 % over tasks {low:.2f} to {high:.2f};"
+                   f" the paper's, on 27: 0.82")
+    axis.set(xlabel="linear probe on CLIP's features (%)", ylabel="zero-shot (%)")
+    axis.set(xlim=(-2, 104), ylim=(-2, 104))
     axis.legend(loc="upper left")
     return figure

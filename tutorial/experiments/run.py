@@ -31,37 +31,55 @@ EXPERIMENTS = ["number_to_text", "figure2", "convirt", "figure4", "figure5", "fi
 
 
 def write_table(path, rows):
-    """Rows of dicts with the same keys -> a CSV file."""
+    """Write rows, dicts with the same keys, to a CSV file. Floats get six digits."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, rows[0])
         table.writeheader()
-        table.writerows({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
-                        for row in rows)
+        for row in rows:
+            cells = dict(row)
+            for key, value in row.items():
+                if isinstance(value, float):
+                    cells[key] = f"{value:.6g}"
+            table.writerow(cells)
 
 
 def machine():
     """What the times were measured on, in one line."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    threads = torch.get_num_threads()
+    return f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, torch {torch.__version__}"
+
+
+def headline(experiment):
+    """The first line of an experiment's docstring: what it is about."""
+    return experiment.__doc__.splitlines()[0]
 
 
 def run(name, lab, out):
-    """Measure, write the table, draw the figure; the log gets the time. What stands in the log is not done again."""
+    """Do one experiment: measure, write the table, draw the figure, and log how long it took.
+
+    If the log says that it was done with this budget and these seeds, it is not done again.
+    """
+    settings = f"budget {lab.budget:g}, seeds {list(lab.seeds)},"
     log = out / f"{name}.log"
-    if log.exists() and log.read_text().startswith(f"budget {lab.budget:g}, seeds {list(lab.seeds)},"):
+    if log.exists() and log.read_text().startswith(settings):
         print(f"{name}: done already; delete {log} to do it again")
         return
-    experiment, start = importlib.import_module(name), time.time()
-    print(f"{name}: {experiment.__doc__.splitlines()[0]}", flush=True)
+    experiment = importlib.import_module(name)
+    start = time.time()
+    print(f"{name}: {headline(experiment)}", flush=True)
     rows = experiment.measure(lab)
     write_table(out / f"{name}.csv", rows)
-    save_figure(experiment.draw(rows), out / f"{name}.png", dpi=110, bbox_inches="tight")
-    line = f"budget {lab.budget:g}, seeds {list(lab.seeds)}, {(time.time() - start) / 60:.1f} minutes on {machine()}\n"
+    figure = experiment.draw(rows)
+    save_figure(figure, out / f"{name}.png", dpi=110, bbox_inches="tight")
+    # only now, so that what was interrupted does not count as done
+    minutes = (time.time() - start) / 60
+    line = f"{settings} {minutes:.1f} minutes on {machine()}\n"
     write(log, lambda file: file.write(line.encode()))
     print(f"{name}: {line}", end="", flush=True)
 
 
-def main(argv=None):
-    """The command line. Exit status 2 and one line for what can't be done."""
+def parse(argv):
+    """The command line's options; --all becomes all names."""
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -73,20 +91,34 @@ def main(argv=None):
     add("--out", type=Path, default=ROOT / "tutorial/results", metavar="DIR", help="default: %(default)s")
     add("--cache", type=Path, default=ROOT / "runs/experiments", metavar="DIR", help="default: %(default)s")
     args = parser.parse_args(argv)
-    names = EXPERIMENTS if args.all else args.names
-    if args.list or not names:
-        for name in EXPERIMENTS:
-            print(f"{name:14} {importlib.import_module(name).__doc__.splitlines()[0]}")
-        return 0
-    for name in names:
+    if args.all:
+        args.names = EXPERIMENTS
+    # without a name there is nothing to do but to say which there are
+    if not args.names:
+        args.list = True
+    if args.list:
+        return args
+    for name in args.names:
         if name not in EXPERIMENTS:
             parser.error(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     if not 0 < args.budget <= 1:
         parser.error(f"--budget {args.budget}: above 0, at most 1")
+    return args
+
+
+def main(argv=None):
+    """The command line. Exit status 2 and one line for what can't be done."""
+    args = parse(argv)
+    if args.list:
+        for name in EXPERIMENTS:
+            experiment = importlib.import_module(name)
+            print(f"{name:14} {headline(experiment)}")
+        return 0
+    lab = Lab(args.cache, args.budget, tuple(args.seeds))
     args.out.mkdir(parents=True, exist_ok=True)
-    for done, name in enumerate(names, 1):
-        run(name, Lab(args.cache, args.budget, tuple(args.seeds)), args.out)
-        print(f"{done} of {len(names)} experiments", flush=True)
+    for done, name in enumerate(args.names, 1):
+        run(name, lab, args.out)
+        print(f"{done} of {len(args.names)} experiments", flush=True)
     return 0
 
 
