@@ -320,11 +320,14 @@ def test_a_run_of_one_process_goes_on_in_two(tmp_path, monkeypatch):
     first, second = in_two(tmp_path, "--resume")
     assert first[2] == second[2] == 0, first[1]
     losses = []
+    weights = []
     for name in ("whole", "run"):
         rows = (tmp_path / name / "log.jsonl").read_text().splitlines()[1:-1]
         losses.append([json.loads(row)["loss"] for row in rows])
+        weights.append(load(tmp_path / name / "clip.pt")[0].state_dict())
     assert losses[1] == pytest.approx(losses[0], abs=1e-4)
-    assert losses[1] != losses[0]
+    # they round differently, or there were not two
+    assert any(not weights[1][key].equal(value) for key, value in weights[0].items())
 
 
 SCRIPT = """
