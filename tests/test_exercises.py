@@ -288,6 +288,17 @@ def test_scoreboard_json_and_hints(tmp_path, capsys):
     assert "no exercise or chapter 99" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("what", ["train", "grade"])
+def test_ctrl_c_ends_grading_with_a_line(monkeypatch, capsys, what):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grade, what, interrupt)
+    options = ["--train"] if what == "train" else ["2.1"]
+    assert grade.main(options) == 130
+    assert capsys.readouterr().err == "\ngrade.py: stopped\n"
+
+
 def test_a_folder_of_submissions(tmp_path, capsys):
     """One student has solved chapter 11, one has deleted it, one's file ends at once."""
     solution = (TUTORIAL / "solutions/ch11_robustness.py").read_text("utf-8")

@@ -185,6 +185,13 @@ def test_scores_by_hand():
     assert quiz.scores([person([None] * 24)]) == dict.fromkeys(quiz.TABLE_2, 0)
 
 
+def test_a_quiz_that_is_left_early_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("builtins.input", lambda _: exec("raise EOFError"))
+    assert quiz.main(["--quiz", "--out", str(tmp_path / "quiz.json")]) == 130
+    assert not (tmp_path / "quiz.json").exists()
+    assert capsys.readouterr().err.count("\n") == 2
+
+
 def test_questions_are_different_pictures_and_pixelated():
     assert len({picture for picture, _ in quiz.questions()}) == 24
     fine, labels = quiz.pictures(24, 3)

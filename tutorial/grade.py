@@ -415,6 +415,9 @@ def main(argv=None):
     except (ValueError, OSError) as error:
         print(f"grade.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\ngrade.py: stopped", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -158,8 +158,12 @@ def main(argv=None):
     if args.quiz:
         save_figure(sheet(), args.out.with_suffix(".png"), dpi=150)
         print(f"the pictures are in {args.out.with_suffix('.png')}")
-        people, path = [ask()], args.out
-        content = people[0]
+        try:
+            content = ask()
+        except (EOFError, KeyboardInterrupt):  # Ctrl-D, Ctrl-C
+            print("\nquiz.py: stopped before the last picture; nothing is written", file=sys.stderr)
+            return 130
+        people, path = [content], args.out
     else:
         try:
             people = [json.loads(path.read_text()) for path in args.answers]
