@@ -334,11 +334,12 @@ def find_pictures(folder, without=None):
     problem = describe_other_pictures(files)
     if problem:
         print(f"left out: {problem}", file=sys.stderr)
-    if without is not None:
-        without = without.resolve()
     key_of = {}
     for path in files:
-        if path.suffix.lower() not in PICTURES or path.resolve() == without:
+        if path.suffix.lower() not in PICTURES:
+            continue
+        # names first, as `resolve` asks the disk
+        if without is not None and path.name == without.name and path.resolve() == without.resolve():
             continue
         status = path.stat()
         stamp = f"{status.st_size} {status.st_mtime_ns}"
