@@ -289,8 +289,11 @@ def image():
 TINY = {"tiny-RN": CONFIGS["tiny-RN"], "ViT 64 px, 128 x 4": CLIPConfig(128, 64, 4, 128, 8, 128, 2, 32)}
 
 
-def train_steps(config):
-    """{side: a function that does one training step and returns its loss}: AdamW, 256 pairs of the tiny world."""
+def train_steps(config, muon=False):
+    """{side: a function that does one training step and returns its loss}, of 256 pairs of the tiny world.
+
+    With AdamW, or with muon=True with Muon for the weights that train_tiny.py knows by their names.
+    """
     world = train_tiny.World(resolution=config.image_resolution)
     tokenizer = Tokenizer.train(world.texts(), 2048)
     images, captions = world.batch(0, 256)
@@ -306,14 +309,12 @@ def train_steps(config):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        torch.set_float32_matmul_precision("highest")  # PyTorch's default, for all else
         return loss.detach()
 
     calls = {}
     for side, model in models(replace(config, vocab_size=len(tokenizer.vocab)), training=True).items():
-        calls[side] = partial(step, side, model, train_tiny.make_optimizer(model, 1e-3, 0.1, muon=False))
-    # the same step with Muon, which only this code has
-    with_muon = CLIP(replace(config, vocab_size=len(tokenizer.vocab))).to(memory_format=torch.channels_last)
-    calls["with muon"] = partial(step, "plain", with_muon, train_tiny.make_optimizer(with_muon, 1e-3, 0.1))
+        calls[side] = partial(step, side, model, train_tiny.make_optimizer(model, 1e-3, 0.1, muon=muon))
     return calls
 
 
@@ -321,12 +322,11 @@ def training():
     """One step of two tiny models."""
     for title, config in TINY.items():
         calls = train_steps(config)
-        with_muon = calls.pop("with muon")
         compare(f"training step, {title}", calls)
+        with_muon = train_steps(config, muon=True)["plain"]
         times = in_turn({"AdamW": calls["plain"], "Muon": with_muon}, ROUNDS)
         ratios = [muon / adamw for adamw, muon in zip(times["AdamW"], times["Muon"])]
         print(f"  with Muon it takes {statistics.median(ratios):.2f} times as long as with AdamW", flush=True)
-        torch.set_float32_matmul_precision("highest")  # PyTorch's default, for the rows to come
 
 
 def held(field):
