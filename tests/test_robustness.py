@@ -186,7 +186,10 @@ def test_scores_by_hand():
 
 
 def test_a_quiz_that_is_left_early_writes_nothing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("builtins.input", lambda _: exec("raise EOFError"))
+    def end_of_input(_):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", end_of_input)
     assert quiz.main(["--quiz", "--out", str(tmp_path / "quiz.json")]) == 130
     assert not (tmp_path / "quiz.json").exists()
     assert capsys.readouterr().err.count("\n") == 2

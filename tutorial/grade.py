@@ -428,7 +428,8 @@ def all_in(folder, exercises):
 
 def train(exercises, args):
     """Grade the exercises that a training needs, and train with those that pass."""
-    os.environ.pop("MPLBACKEND", None)  # nothing is shown: what it names is not needed and may be absent
+    # nothing is shown: the backend that this variable names is not needed, and may not be installed
+    os.environ.pop("MPLBACKEND", None)
     import own_clip  # of all files here the one that needs the rest of the repository
     used = [exercise for exercise in exercises if exercise.number in own_clip.USED]
     rows = grade(used, all_in(args.folder, used), args.seconds)

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 if __name__ == "__main__":
-    os.environ.pop("MPLBACKEND", None)  # this program draws into files: what it names is not needed and may be absent
+    # figures are drawn into files: the backend that this variable names is not needed, and may not be installed
+    os.environ.pop("MPLBACKEND", None)
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from clip_minimal import write
 from common import Lab
