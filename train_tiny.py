@@ -137,8 +137,8 @@ def leave_out_what_is_no_number(model, averages):
         average.copy_(average.where(average.isfinite(), before))
 
 
-def train(data, model, tokenizer, steps=720, batch_size=256, lr=5e-3, weight_decay=0.1, warmup=50, text_lr=TEXT_LR,
-          muon=True, bfloat16=False, every=EVERY, state=None, keep=None, step_function=training_step):
+def train(data, model, tokenizer, steps=STEPS["tiny-RN"], batch_size=256, lr=5e-3, weight_decay=0.1, warmup=50,
+          text_lr=TEXT_LR, muon=True, bfloat16=False, every=EVERY, state=None, keep=None, step_function=training_step):
     """Train the model on data.batch(step, n) -> history, a list of dicts, one for each line of the log.
 
     Every `every` steps keep(state) is called. A run that is given such a state goes on from there and
@@ -371,16 +371,16 @@ class World:
     measured on them alone.
     """
 
-    def __init__(self, seed=0, device="cpu", resolution=48, mean=MEAN, std=STD, names_alone_until=7, names_until=576,
-                 rivals_from=576):
+    def __init__(self, seed=0, device="cpu", resolution=48, mean=MEAN, std=STD, steps=STEPS["tiny-RN"],
+                 shares=NAMES["tiny-RN"]):
         self.seed = seed
         self.device = device
         self.resolution = resolution
         self.mean = mean  # what images are normalised with
         self.std = std
-        self.names_alone_until = names_alone_until  # steps of a training, see `batch`
-        self.names_until = names_until
-        self.rivals_from = rivals_from
+        # steps of a training of so many, see `batch`
+        turns = [round(share * steps) for share in shares]
+        self.names_alone_until, self.names_until, self.rivals_from = turns
         self.masks = render(OBJECTS.values()).to(device)  # (objects, 32, 32)
         self.colours = torch.tensor(list(COLOURS.values()), device=device) / 255  # (12, 3)
         self.backgrounds = torch.tensor(list(BACKGROUNDS.values()), device=device) / 255  # (8, 2, 3)
@@ -517,21 +517,31 @@ class World:
         down = torch.linspace(0, 1, R, device=self.device)[:, None]  # (R, 1)
         image = torch.lerp(upper, lower, down).repeat(1, 1, 1, R)  # (n, 3, R, R)
         for sprite in range(4):
-            with_sprite = np.nonzero(scenes["count"] > sprite)[0]  # (s,), the scenes that have it
-            objects = self.tensor(scenes["object"][with_sprite, sprite])  # (s,)
-            colour = self.tensor(scenes["colour"][with_sprite, sprite])  # (s,)
-            shade = self.tensor(scenes["shade"][with_sprite, sprite])  # (s, 3)
-            centre = self.tensor(scenes["centre"][with_sprite, sprite])  # (s, 2)
-            side = self.tensor(scenes["side"][with_sprite, sprite])  # (s,)
-            # Scaling a mask to its size and place is a product with one matrix for its rows and one for
-            # its columns, which say how much of each cell of the mask a pixel sees.
-            column_weights = self.weights_of_cells(centre[:, 0], side)  # (s, R, 32)
-            row_weights = self.weights_of_cells(centre[:, 1], side)  # (s, R, 32)
-            alpha = row_weights @ self.masks[objects] @ column_weights.transpose(1, 2)  # (s, R, R)
-            paint = (self.colours[colour] + shade)[:, :, None, None]  # (s, 3, 1, 1)
-            chosen = self.tensor(with_sprite)
-            image[chosen] = torch.lerp(image[chosen], paint, alpha[:, None])
+            rows = np.nonzero(scenes["count"] > sprite)[0]  # (s,), the scenes that have it
+            objects = self.tensor(scenes["object"][rows, sprite])  # (s,)
+            alpha = self.scale(self.masks[objects], scenes, rows, sprite)
+            self.paint(image, alpha, scenes, rows, sprite)
         return image.clamp_(0, 1)
+
+    def scale(self, masks, scenes, rows, sprite):
+        """Masks (s, 32, 32) of a sprite in the scenes of these rows (s,) -> the same at its size and place (s, R, R).
+
+        This is a product with one matrix for a mask's rows and one for its columns, which say how much of
+        each cell of the mask a pixel sees.
+        """
+        centre = self.tensor(scenes["centre"][rows, sprite])  # (s, 2)
+        side = self.tensor(scenes["side"][rows, sprite])  # (s,)
+        column_weights = self.weights_of_cells(centre[:, 0], side)  # (s, R, 32)
+        row_weights = self.weights_of_cells(centre[:, 1], side)  # (s, R, 32)
+        return row_weights @ masks @ column_weights.transpose(1, 2)
+
+    def paint(self, image, alpha, scenes, rows, sprite):
+        """In place, on the images of these rows (s,): the colour of a sprite, where alpha (s, R, R) is 1."""
+        number = self.tensor(scenes["colour"][rows, sprite])  # (s,)
+        shade = self.tensor(scenes["shade"][rows, sprite])  # (s, 3)
+        colour = (self.colours[number] + shade)[:, :, None, None]  # (s, 3, 1, 1)
+        chosen = self.tensor(rows)
+        image[chosen] = torch.lerp(image[chosen], colour, alpha[:, None])
 
     def weights_of_cells(self, centre, side):
         """Along one axis: centres and sides of sprites (s,) -> what pixels see of the cells of the mask (s, R, 32).
@@ -599,51 +609,39 @@ class World:
         names = [article(name) for name in OBJECTS]
         some_names = list(OBJECTS)[::4]  # enough for templates, and four times as quick
 
-        def classified(features, labels, classnames, templates):
-            """How often the classifier made from class names and templates is right, and chance."""
-            weights = zeroshot.zero_shot_classifier(model, tokenizer, classnames, templates)
-            scores = (features @ weights).cpu()  # (n, classes)
-            return zeroshot.accuracy(scores, torch.from_numpy(labels)), 1 / len(classnames)
-
-        def chosen(features, labels, choices):
-            """How often a scene's right caption is chosen among its candidates, and chance."""
-            texts = [caption for captions in choices for caption in captions]
-            text_features = zeroshot.encode_texts(model, tokenizer, texts)
-            text_features = text_features.view(len(choices), -1, text_features.shape[1])  # (n, choices, E)
-            scores = (text_features * features[:, None]).sum(dim=2).cpu()  # (n, choices)
-            return zeroshot.accuracy(scores, torch.from_numpy(labels)), 1 / scores.shape[1]
-
         # which object, which colour, which background?
         scenes, features = self.encode_scenes(model, "single", 0, n)
         # "a sun" -> "a sun", "a sun on paper", "a sun at night", ...
         templates = ["{}", *[f"{{}} {background}" for background in BACKGROUNDS]]
-        results["objects"] = classified(features, scenes["object"][:, 0], names, templates)
+        results["objects"] = class_accuracy(model, tokenizer, features, scenes["object"][:, 0], names, templates)
         colours = [article(colour) for colour in COLOURS]
         templates = [f"{{}} {name}" for name in some_names]  # "a red" -> "a red sun", "a red star", ...
-        results["colours"] = classified(features, scenes["colour"][:, 0], colours, templates)
+        results["colours"] = class_accuracy(model, tokenizer, features, scenes["colour"][:, 0], colours, templates)
         templates = [f"{article(name)} {{}}" for name in some_names]  # "on paper" -> "a sun on paper", ...
-        results["backgrounds"] = classified(features, scenes["background"], list(BACKGROUNDS), templates)
+        backgrounds = list(BACKGROUNDS)
+        labels = scenes["background"]
+        results["backgrounds"] = class_accuracy(model, tokenizer, features, labels, backgrounds, templates)
 
         # one, two, three or four? The captions to choose from name the right object and differ in the count alone
         scenes, features = self.encode_scenes(model, "counted", 1, n)
         choices = []
         for a in scenes["object"][:, 0]:
             choices.append([counted(count, list(OBJECTS)[a]) for count in (1, 2, 3, 4)])
-        results["counts"] = chosen(features, scenes["count"] - 1, choices)
+        results["counts"] = caption_accuracy(model, tokenizer, features, scenes["count"] - 1, choices)
 
         # at which of nine places?
         scenes, features = self.encode_scenes(model, "placed", 2, n)
         choices = []
         for a in scenes["object"][:, 0]:
             choices.append([f"{names[a]} {place}" for place in PLACES])
-        results["places"] = chosen(features, scenes["place"], choices)
+        results["places"] = caption_accuracy(model, tokenizer, features, scenes["place"], choices)
 
         # left of, right of, above or below?
         scenes, features = self.encode_scenes(model, "related", 3, n)
         choices = []
         for a, b in scenes["object"][:, :2]:
             choices.append([f"{names[a]} {relation} {names[b]}" for relation in RELATIONS])
-        results["relations"] = chosen(features, scenes["relation"], choices)
+        results["relations"] = caption_accuracy(model, tokenizer, features, scenes["relation"], choices)
 
         # which of 500 captions, and which of 500 images? Equal captions are both right
         scenes, features = self.encode_scenes(model, None, 4, min(n, 500))
@@ -658,6 +656,22 @@ class World:
         scenes = self.scenes(self.rng(EVALUATION, step), n, kind, held_out=True)
         images = normalize(self.draw(scenes), self.mean, self.std)  # (n, 3, R, R)
         return scenes, zeroshot.encode_images(model, images)
+
+
+def class_accuracy(model, tokenizer, features, labels, classnames, templates=("{}",)):
+    """How often the classifier made from class names and templates is right on features (n, E), and chance."""
+    weights = zeroshot.zero_shot_classifier(model, tokenizer, classnames, templates)
+    scores = (features @ weights).cpu()  # (n, classes)
+    return zeroshot.accuracy(scores, torch.from_numpy(labels)), 1 / len(classnames)
+
+
+def caption_accuracy(model, tokenizer, features, labels, choices):
+    """How often the right caption of an image is chosen among its candidates, by features (n, E), and chance."""
+    texts = [caption for captions in choices for caption in captions]
+    text_features = zeroshot.encode_texts(model, tokenizer, texts)
+    text_features = text_features.view(len(choices), -1, text_features.shape[1])  # (n, choices, E)
+    scores = (text_features * features[:, None]).sum(dim=2).cpu()  # (n, choices)
+    return zeroshot.accuracy(scores, torch.from_numpy(labels)), 1 / scores.shape[1]
 
 
 def colours_that_show():
@@ -683,7 +697,8 @@ def arrange(rng, kind, size, place, relation):
     which = np.where(kind == SINGLE, size, kind + 2)  # its row: PLACED, which is 1, has row 3, and so on
     low, high = ranges[which].T  # (n,) each
     side = low + (high - low) * rng.random(n)  # (n,)
-    # where: offsets from the middle of the image, to the right and down
+    # where: offsets from the middle of the image, to the right and down (worked out for all scenes, and
+    # taken where they are of the kind)
     # half of the mask's side: `side` is the glyph's, and that has 30 of the mask's 32 cells
     half = side[:, None, None] * 16 / 30  # (n, 1, 1)
     random = rng.uniform(-1, 1, (n, 4, 2))
@@ -982,8 +997,8 @@ def make_data(args, config):
         return Folder(args.data, config.image_resolution, args.seed, args.device, args.captions_from_names, memory,
                       mean=config.image_mean, std=config.image_std)
     shares = NAMES.get(args.model, NAMES["tiny-RN"])
-    turns = [round(share * args.steps) for share in shares]
-    return World(args.seed, args.device, config.image_resolution, config.image_mean, config.image_std, *turns)
+    return World(args.seed, args.device, config.image_resolution, config.image_mean, config.image_std,
+                 args.steps, shares)
 
 
 def fitting_batch_size(args, data):

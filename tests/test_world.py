@@ -182,7 +182,7 @@ def test_articles_and_plurals():
 def test_names_come_first_then_in_turns():
     """In all batches at first, then in every third one until three quarters of the steps are done."""
     words = re.compile(rf"\b({'|'.join([*COLOURS, *BACKGROUNDS, *PLACES, *COUNTS, *RELATIONS, 'small', 'large'])})\b")
-    world = World(names_alone_until=10, names_until=76)
+    world = World(steps=100, shares=(0.1, 0.76, 0.76))
     names_alone = []
     for step in (0, 1, 8, 9, 10, 11, 12, 13, 74, 75, 76, 77, 78, 99):
         _, captions = world.batch(step, 64)
@@ -263,7 +263,7 @@ def test_rivals_are_of_the_same_kind_and_objects_and_differ_in_the_rest():
 
 def test_training_batches_hold_rivals_from_a_step_on():
     """Half of the names of a batch occur twice then; captions drawn singly name more different things."""
-    world = World(names_alone_until=0, names_until=300, rivals_from=100)
+    world = World(steps=300, shares=(0, 1, 1 / 3))
 
     def count_names(step):
         _, captions = world.batch(step, 256)
@@ -272,6 +272,9 @@ def test_training_batches_hold_rivals_from_a_step_on():
     assert count_names(98) > 80 and count_names(298) < 80 and count_names(1000) < 80
     # batches of names alone, as every third one is, have none
     assert count_names(297) > 80
+    # in the default run they begin when names end
+    world = World()
+    assert world.rivals_from == world.names_until == 576 and count_names(575) > 80 > count_names(576)
 
 
 def test_examples_are_true_pairs_of_held_out_scenes(world):

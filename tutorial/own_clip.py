@@ -244,8 +244,7 @@ def train(rows, folder, minutes=2, name="tiny-RN"):
 
     # as many steps as there is time for, of 256 pairs
     steps = max(20, round(60 * minutes * images_per_second / 256))
-    alone, until, rivals = (round(share * steps) for share in train_tiny.NAMES[name])
-    data = train_tiny.World(names_alone_until=alone, names_until=until, rivals_from=rivals)
+    data = train_tiny.World(steps=steps, shares=train_tiny.NAMES[name])
     print(f"\n{steps} steps, about {minutes:g} minutes")
     model = new_model(config)
     train_tiny.train(data, model, tokenizer, steps, lr=rate, muon=False, step_function=step_function)

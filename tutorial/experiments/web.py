@@ -33,7 +33,8 @@ import torch.nn.functional as F
 from matplotlib.ft2font import FT2Font
 
 if __name__ == "__main__":
-    os.environ.pop("MPLBACKEND", None)  # this program draws into files: what it names is not needed and may be absent
+    # figures are drawn into files: the backend that this variable names is not needed, and may not be installed
+    os.environ.pop("MPLBACKEND", None)
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, MEAN, STD, Tokenizer, normalize, save
@@ -41,8 +42,8 @@ from common import zero_shot
 from run import write_table
 from tasks import TASKS, examples, polygon, shape
 from train_tiny import (BEGINNINGS, COLOURS, COUNTED, EVALUATION, EVERY, FONT, OBJECTS, PLACED, PLACES, PLURALS,
-                        RELATED, RELATIONS, SINGLE, SIZES, TEXTS, TRAINING, World, article, choose, draw_curves, join,
-                        plural, render, train)
+                        RELATED, RELATIONS, SINGLE, SIZES, TEXTS, TRAINING, World, article, caption_accuracy, choose,
+                        class_accuracy, draw_curves, join, plural, render, train)
 from tutorial.extras.pictures import figure_path, print_anything, save_figure
 from tutorial.extras.runs import check_place, write_log
 
@@ -307,22 +308,8 @@ class Web(World):
         if len(rows) == 0:
             return
         masks = self.restyled(scenes, rows, sprite)  # (s, 32, 32)
-        # scaled to their sizes and places, as in World.draw
-        centre = self.tensor(scenes["centre"][rows, sprite])  # (s, 2)
-        side = self.tensor(scenes["side"][rows, sprite])  # (s,)
-        column_weights = self.weights_of_cells(centre[:, 0], side)  # (s, R, 32)
-        row_weights = self.weights_of_cells(centre[:, 1], side)  # (s, R, 32)
-        alpha = row_weights @ masks @ column_weights.transpose(1, 2)  # (s, R, R)
+        alpha = self.scale(masks, scenes, rows, sprite)
         self.paint(image, alpha, scenes, rows, sprite)
-
-    def paint(self, image, alpha, scenes, rows, sprite):
-        """In place, on the scenes of these rows (s,): the colour of a sprite, where alpha (s, R, R) is 1."""
-        number = self.tensor(scenes["colour"][rows, sprite])  # (s,)
-        shade = self.tensor(scenes["shade"][rows, sprite])  # (s, 3)
-        colour = self.colours[number] + shade  # (s, 3)
-        colour = colour[:, :, None, None]  # (s, 3, 1, 1)
-        chosen = self.tensor(rows)
-        image[chosen] = torch.lerp(image[chosen], colour, alpha[:, None])
 
     def restyled(self, scenes, rows, sprite):
         """The masks (s, 32, 32) of a sprite in the scenes of these rows (s,), changed as their styles ask for."""
@@ -371,32 +358,34 @@ class Web(World):
         # in the usual style
         scenes, features = self.encode_scenes(model, "single", 0, n, USUAL)
         labels = scenes["object"][:, 0]
-        results["things"] = classified(model, tokenizer, features, labels, things)
+        results["things"] = class_accuracy(model, tokenizer, features, labels, things)
         labels = scenes["colour"][:, 0]
         colours = [article(colour) for colour in COLOURS]
         templates = [f"{{}} {name}" for name in some_names]  # "a red" -> "a red sun", "a red cat", ...
-        results["colours"] = classified(model, tokenizer, features, labels, colours, templates)
+        results["colours"] = class_accuracy(model, tokenizer, features, labels, colours, templates)
         # grounds that have a name
         ground = scenes["ground"] // VARIANTS
         named = ground < len(GROUNDS)
         labels = ground[named]
         templates = [f"{phrase(name)} {{}}" for name in some_names]  # "on paper" -> "a sun on paper", ...
         some_features = features[self.tensor(named)]
-        results["grounds"] = classified(model, tokenizer, some_features, labels, list(GROUNDS), templates)
+        results["grounds"] = class_accuracy(model, tokenizer, some_features, labels, list(GROUNDS), templates)
 
         # in any style
         scenes, features = self.encode_scenes(model, "single", 1, n)
         labels = scenes["object"][:, 0]
-        results["things in any style"] = classified(model, tokenizer, features, labels, things)
+        results["things in any style"] = class_accuracy(model, tokenizer, features, labels, things)
         # in a style that is not usual: a caption without a word of the style may belong to any
         styled = scenes["style"] != USUAL
         labels = scenes["style"][styled] - 1
         sentences = []
         for style in list(STYLES.values())[1:]:
             sentences += [style.format(phrase(name)) for name in some_names]
-        some_features = features[self.tensor(styled)]
-        per_class = len(some_names)
-        results["styles"] = classified(model, tokenizer, some_features, labels, sentences, per_class=per_class)
+        weights = zeroshot.zero_shot_classifier(model, tokenizer, sentences)  # (E, sentences)
+        scores = features[self.tensor(styled)] @ weights
+        scores = scores.unflatten(1, (-1, len(some_names))).mean(dim=2)  # a style's score is the mean of its sentences'
+        accuracy = zeroshot.accuracy(scores.cpu(), torch.from_numpy(labels))
+        results["styles"] = accuracy, len(some_names) / len(sentences)
         return results
 
     def evaluate_designs(self, model, tokenizer, n):
@@ -404,10 +393,10 @@ class Web(World):
         results = {}
         scenes, features = self.encode_scenes(model, "texture", 2, n, USUAL)
         textures = [phrase(name) for name in TEXTURES]
-        results["textures"] = classified(model, tokenizer, features, scenes["design"], textures)
+        results["textures"] = class_accuracy(model, tokenizer, features, scenes["design"], textures)
         scenes, features = self.encode_scenes(model, "flag", 8, n, USUAL)
         flags = [f"the flag of {country}" for country in FLAGS]
-        results["flags"] = classified(model, tokenizer, features, scenes["design"], flags)
+        results["flags"] = class_accuracy(model, tokenizer, features, scenes["design"], flags)
         return results
 
     def evaluate_choices(self, model, tokenizer, n):
@@ -418,14 +407,14 @@ class Web(World):
         for thing in scenes["object"][:, 0]:
             name = NAMES[thing]
             choices.append([several(count, name) for count in range(1, SPRITES + 1)])
-        results["counts"] = chosen_texts(model, tokenizer, features, scenes["count"] - 1, choices)
+        results["counts"] = caption_accuracy(model, tokenizer, features, scenes["count"] - 1, choices)
 
         scenes, features = self.encode_scenes(model, "placed", 4, n, USUAL)
         choices = []
         for thing in scenes["object"][:, 0]:
             words = phrase(NAMES[thing])
             choices.append([f"{words} {place}" for place in PLACES])
-        results["places"] = chosen_texts(model, tokenizer, features, scenes["place"], choices)
+        results["places"] = caption_accuracy(model, tokenizer, features, scenes["place"], choices)
 
         scenes, features = self.encode_scenes(model, "related", 5, n, USUAL)
         choices = []
@@ -433,7 +422,7 @@ class Web(World):
             first = phrase(NAMES[thing])
             second = phrase(NAMES[other])
             choices.append([f"{first} {relation} {second}" for relation in RELATIONS])
-        results["relations"] = chosen_texts(model, tokenizer, features, scenes["relation"], choices)
+        results["relations"] = caption_accuracy(model, tokenizer, features, scenes["relation"], choices)
         return results
 
     def encode_scenes(self, model, kind, step, n, style=None):
@@ -441,28 +430,6 @@ class Web(World):
         scenes = self.scenes(self.rng(EVALUATION, step), n, kind, True, style)
         images = normalize(self.draw(scenes), self.mean, self.std)  # (n, 3, R, R)
         return scenes, zeroshot.encode_images(model, images)
-
-
-def classified(model, tokenizer, features, labels, classes, templates=("{}",), per_class=1):
-    """How often zero-shot classification of features (n, E) is right, and chance.
-
-    Each class may have several names, which stand one after the other in `classes`: its score is their mean.
-    """
-    weights = zeroshot.zero_shot_classifier(model, tokenizer, classes, templates)  # (E, names)
-    scores = features @ weights  # (n, names)
-    scores = scores.unflatten(1, (-1, per_class)).mean(dim=2)  # (n, classes)
-    accuracy = zeroshot.accuracy(scores.cpu(), torch.from_numpy(labels))
-    return accuracy, per_class / len(classes)
-
-
-def chosen_texts(model, tokenizer, features, labels, choices):
-    """How often a scene's right text is chosen among its own candidates, and chance."""
-    texts = [text for several_texts in choices for text in several_texts]
-    text_features = zeroshot.encode_texts(model, tokenizer, texts)
-    text_features = text_features.view(len(choices), -1, text_features.shape[1])  # (n, choices, E)
-    scores = (text_features * features[:, None]).sum(dim=2)  # (n, choices)
-    accuracy = zeroshot.accuracy(scores.cpu(), torch.from_numpy(labels))
-    return accuracy, 1 / scores.shape[1]
 
 
 # ---- How many sprites, how large, and where ---------------------------------------------------------
