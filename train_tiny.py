@@ -1027,7 +1027,7 @@ def make_model(args, config, weights):
     if args.fast:
         from tutorial.extras.fast import accelerate
         accelerate(model)
-    elif args.device == "cpu":
+    if args.device == "cpu":
         # Lets PyTorch multiply float32 matrices with oneDNN, which is up to twice as quick as MKL. (Processors
         # with AMX units round the factors to bfloat16 then.) `main` takes it back.
         torch.set_float32_matmul_precision("medium")

@@ -299,8 +299,8 @@ def train_steps(config, muon=False):
     images, captions = world.batch(0, 256)
 
     def step(side, model, optimizer):
-        # as train_tiny.py sets it where --fast is not given
-        torch.set_float32_matmul_precision("medium" if side == "plain" else "highest")
+        # as train_tiny.py sets it on a CPU
+        torch.set_float32_matmul_precision("medium" if side in ("plain", "accelerated") else "highest")
         tokens = tokenizer(captions, 32, pad=side not in OURS)
         if side == "transformers":
             loss = model(input_ids=tokens, pixel_values=images, return_loss=True).loss

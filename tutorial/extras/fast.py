@@ -14,8 +14,9 @@ What it does, each held to the plain code by a test:
 - The last block of a transformer is computed for the one token whose output is read.
 - Attention is one call of PyTorch's, which does not keep the matrix of weights.
 - A linear layer is a convolution where that is quicker. PyTorch leaves products of float32 matrices to
-  MKL and convolutions to oneDNN, and on some processors the one is much slower than the other. Both
-  ways are timed on the machine at hand when a shape is first met, and the quicker one is kept.
+  MKL, unless told otherwise, and convolutions to oneDNN, and on some processors the one is much slower
+  than the other. Both ways are timed on the machine at hand when a shape is first met, and the quicker
+  one is kept.
 - For inference, each batch norm is folded into the convolution before it.
 
 The model may be on a CPU or a GPU and in any precision, float16 and bfloat16 too; torch.compile,
@@ -94,7 +95,8 @@ def linear(x, weight, bias):
     tokens = x.shape[0] * x.shape[1]
     # the next power of two, as what is quicker changes slowly with the size
     about = 1 << (tokens - 1).bit_length()
-    key = (about, weight.shape, x.dtype, torch.is_grad_enabled(), torch.get_num_threads())
+    settings = (torch.is_grad_enabled(), torch.get_num_threads(), torch.get_float32_matmul_precision())
+    key = (about, weight.shape, x.dtype, *settings)
     return quickest(key, [F.linear, linear_as_convolution], [x, weight, bias])(x, weight, bias)
 
 
