@@ -234,6 +234,19 @@ def test_scores_by_hand():
     assert quiz.scores([person([None] * 24)]) == dict.fromkeys(quiz.TABLE_2, 0)
 
 
+def test_an_answer_that_is_always_given_is_no_easy_class():
+    """All is called by class 2: all hits and all false alarms. Of a person who is right or says nothing there are none."""
+    labels = [0, 1, 2, 2, 3]
+    hits, false_alarms = quiz.hits_and_false_alarms(quiz.rows_of("x", 0, 3, [2] * 5, labels))
+    assert hits[:4].tolist() == false_alarms[:4].tolist() == [0, 0, 1, 0] and np.isnan(hits[4:]).all()
+    rows = quiz.rows_of("x", 0, 3, [0, None, 2, 1, 3], labels)
+    assert [row["right"] for row in rows] == [1, 0, 0.5, 1] and [row["pictures"] for row in rows] == [1, 1, 2, 1]
+    counts = quiz.confusion(rows + rows)
+    assert counts.sum() == 2 * 4 and counts[2, [1, 2]].tolist() == [2, 2]
+    hits, false_alarms = quiz.hits_and_false_alarms(rows + rows)
+    assert hits[:4].tolist() == [1, 0, 0.5, 1] and false_alarms[:4].tolist() == [0, 0.25, 0, 0]
+
+
 def test_a_quiz_that_is_left_early_writes_nothing(tmp_path, monkeypatch, capsys):
     def end_of_input(_):
         raise EOFError
