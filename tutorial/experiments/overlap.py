@@ -374,7 +374,7 @@ def draw_search(axis, rows):
     precision = np.mean([row["precision"] for row in rows])
     recall = np.mean([row["recall"] for row in rows])
     axis.set_title(f"the search: precision {precision:.0%}, recall {recall:.0%}", fontsize=10)
-    axis.set(xlabel="copied into training (% of a test set)", ylabel="found (%)")
+    axis.set(xlabel="copied into training (% of a test set)", ylabel="found (%)", xlim=(-1, 26), ylim=(-1, 26))
     axis.legend(fontsize=9)
 
 
@@ -392,9 +392,10 @@ def draw_truth(axis, rows):
                 x = names.index(row["test set"]) + 0.15 * (place - 1.5)
                 axis.plot(x, 100 * gain, marker, color=colour)
     axis.axhline(0, color=GREY, linestyle=":")
-    axis.set_xticks(range(len(names)), names)
-    axis.set_title("what the copies really changed", fontsize=10)
-    axis.set_ylabel("copied pictures: accuracy of the model that\nsaw copies minus that of the other (points)")
+    labels = [f"{name}\n{share:.1%}" for name, share in SHARES.items()]
+    axis.set_xticks(range(len(names)), labels)
+    axis.set_title("what it really gains to have seen copies", fontsize=10)
+    axis.set_ylabel("accuracy on what was copied (points)")
 
 
 def draw_overlap(axis, rows):
@@ -417,6 +418,7 @@ def draw_overlap(axis, rows):
     axis.axhline(0, color=GREY, linestyle=":")
     axis.set_title("Figure 17, left (bars: 99.5 %)", fontsize=10)
     axis.set(xlabel="found to overlap (% of a test set)", ylabel="accuracy on overlap minus clean (points)")
+    axis.set_xlim(-1, 26)
 
 
 def draw_all(axis, rows):
@@ -428,8 +430,9 @@ def draw_all(axis, rows):
         axis.plot(100 * row["found"], gain, marker, color=colour, fillstyle=style, markersize=5)
     for name, (x, gain) in PAPER.items():
         axis.plot(x, gain, "k*", markersize=9)
-        axis.annotate(f"the paper's\n{name}", (x, gain), xytext=(0, 7), textcoords="offset points", ha="center",
+        axis.annotate(f"the paper's\n{name}", (x, gain), xytext=(5, 7), textcoords="offset points", ha="right",
                       fontsize=9)
     axis.axhline(0, color=GREY, linestyle=":")
     axis.set_title("Figure 17, right (hollow: no copies seen)", fontsize=10)
     axis.set(xlabel="found to overlap (% of a test set)", ylabel="accuracy on all minus clean (points)")
+    axis.set_xlim(-1, 26)

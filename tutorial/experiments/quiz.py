@@ -270,7 +270,7 @@ def draw_difficulty(axis, model, people):
     axis.set(xlabel="side of the squares (of 48 pixels)", ylabel="right (%); bars: 95 % over seeds", ylim=(-2, 102))
     axis.set_xlim(-0.5, len(SQUARES) - 0.5)
     axis.set_title("the paper's, on 37 breeds:\nCLIP 93.5 %, one person 53.7 %", fontsize=10)
-    axis.legend(fontsize=9, loc="upper right")
+    axis.legend(fontsize=9)
 
 
 def draw_mean(axis, x, values, colour, marker):
@@ -326,7 +326,7 @@ def draw_classes(axes, model, people):
             hits_of_seed, alarms_of_seed = hits_and_false_alarms(of_seed)
             right.plot(100 * (hits_of_seed - alarms_of_seed)[order], y, ".", color=colour, markersize=4)
     left.set_yticks(range(len(names)), names)
-    left.set(xlabel="% of the class's pictures; of the others", xlim=(-4, 104))
+    left.set(xlabel="hits: % of its pictures; false alarms: % of others", xlim=(-4, 104))
     left.set_title("how often a name was given", fontsize=10)
     left.legend(fontsize=9)
     right.axvline(0, linestyle=":", color=GREY)
