@@ -19,7 +19,7 @@ import zeroshot
 from clip_minimal import CLIP, CONFIGS, normalize
 from common import Lab
 from tasks import TASKS, examples
-from train_tiny import World
+from train_tiny import RELATIONS, World
 
 # ---- Shifts ----------------------------------------------------------------------------------------------------------
 
@@ -67,24 +67,73 @@ def test_threshold_is_the_lowest_with_the_precision():
     assert overlap.threshold(cosines, ~copied & (cosines < 0.6)) == math.inf
 
 
-def test_what_is_searched_is_what_the_model_was_trained_on_and_copies_are_near():
-    world, steps = World(3), [10, 11, 13]
-    trained = torch.cat([world.batch(step, 256)[0] for step in steps])
-    seen = torch.cat([normalize(world.draw(overlap.training_scenes(world, step))) for step in steps])
-    assert all((trained - image).flatten(1).abs().amax(dim=1).min() == 0 for image in seen[:20])
-    images, labels, copied = overlap.test_set(world, steps, 40, 0.3, np.random.default_rng(0))
-    far = torch.tensor([(seen - image).square().mean((1, 2, 3)).min() for image in images])
-    assert copied.sum() == 12 and far[copied].max() < 0.65 * far[~copied].median()
-    assert {key: value.shape for key, value in labels.items()} == {
-        "object": (40, 2), "colour": (40, 2), "background": (40, 1)}
+def made_up_sets(world):
+    return [overlap.make_test_set(world, number, 40, 0.3) for number in (0, 1)]
+
+
+def test_copies_are_near_their_pictures_and_each_has_its_caption():
+    world = World(3)
+    first, second = made_up_sets(world)
+    assert first.copied.sum() == len(first.copies) == len(first.captions) == 12
+    originals = first.images[torch.from_numpy(first.copied)]
+    distance = (first.copies[:, None] - originals).square().mean((2, 3, 4))  # (12, 12)
+    assert torch.equal(distance.argmin(dim=1), torch.arange(12)) and distance.diagonal().min() > 0
+    assert not torch.equal(first.images, second.images), "another number is another set"
+    shapes = {label: truth.shape for label, truth in first.labels.items()}
+    assert shapes == {"object": (40, 2), "colour": (40, 2), "object in its colour": (40, 2), "background": (40, 1)}
+    names, _ = overlap.classes_of("object in its colour")
+    for caption, row in zip(first.captions, np.flatnonzero(first.copied)):
+        for number in first.labels["object in its colour"][row]:
+            without_colour = names[number].split(" ", 2)[2]
+            assert names[number] in caption or without_colour in caption
+
+
+def test_a_batch_ends_with_copies_which_take_turns():
+    """24 pairs have two places for copies; five copies take turns. All else is the world's."""
+    copies, names = torch.arange(5.).view(5, 1, 1, 1).expand(5, 3, 48, 48), list("abcde")
+    world = overlap.Repeating(3, 100, copies, names)
+    plain = World(3, steps=100)
+    for step, expected in ((0, [0, 1]), (1, [2, 3]), (2, [4, 0])):
+        images, captions = world.batch(step, 24)
+        assert images[-2:, 0, 0, 0].tolist() == expected and captions[-2:] == [names[i] for i in expected]
+        plain_images, plain_captions = plain.batch(step, 24)
+        assert torch.equal(images[:-2], plain_images[:-2]) and captions[:-2] == plain_captions[:-2]
+
+
+def test_search_sees_what_training_shows_of_two_things():
+    """Step 0 has names alone, and of two things the copies only; late steps have rivals, and the search sees them."""
+    copies = torch.zeros(1, 3, 48, 48)
+    world = overlap.Repeating(3, 100, copies, ["a"])
+    assert torch.equal(overlap.pictures_of_two_things(world, 0, 24), copies.repeat(2, 1, 1, 1))
+    for step in (4, 95):
+        seen = overlap.pictures_of_two_things(world, step, 64)
+        images, captions = World(3, steps=100).batch(step, 64)
+        related = [any(f" {words} " in caption for words in RELATIONS) for caption in captions[:59]]
+        assert torch.equal(seen[:-5], images[:59][torch.tensor(related)]) and sum(related) > 1
+        assert (seen[-5:] == 0).all()
 
 
 def test_nearest_finds_an_exact_copy(monkeypatch):
     monkeypatch.setattr(zeroshot, "encode_images", lambda model, x: torch.nn.functional.normalize(x.flatten(1), dim=-1))
     world = World(3)
-    images = normalize(world.draw(overlap.training_scenes(world, 4)))[:2]
-    cosines = overlap.nearest(None, world, [1, 4], torch.cat([images, images.flip(3)]))
+    images = normalize(world.draw(world.scenes(world.rng(7), 4, "related")))
+    repeating = overlap.Repeating(3, 10, images[:2], ["a", "b"])
+    cosines = overlap.nearest(None, repeating, 2, 24, images)
     assert cosines[:2] == pytest.approx(1, abs=1e-5) and cosines[2:].max() < 0.9999
+
+
+def test_accuracies_of_the_parts_by_hand():
+    """Of ten pictures three are found, two of these right; of the other seven, four. p is that of 2 or more of 3."""
+    found = np.arange(10) < 3
+    right = np.array([True, True, False, True, True, True, True, False, False, False])
+    values = overlap.accuracies_of(right, found)
+    assert values["all"] == 0.6 and values["clean"] == 4 / 7 and values["overlap"] == 2 / 3
+    q = 4 / 7
+    assert values["p"] == pytest.approx(3 * q ** 2 * (1 - q) + q ** 3)
+    low = values["low"]
+    assert 3 * low ** 2 * (1 - low) + low ** 3 == pytest.approx(0.0025), "the interval is of 99.5 %"
+    nothing = overlap.accuracies_of(right, found & False)
+    assert nothing["clean"] == nothing["all"] == 0.6 and math.isnan(nothing["overlap"]) and nothing["p"] == 1
 
 
 # ---- Detection -------------------------------------------------------------------------------------------------------
@@ -183,6 +232,19 @@ def test_scores_by_hand():
     assert values["one person"] == pytest.approx(1 / 3) and values["one person, of guesses"] == pytest.approx(1 / 2)
     assert quiz.scores([*people, person(truth)])["majority"] == 1
     assert quiz.scores([person([None] * 24)]) == dict.fromkeys(quiz.TABLE_2, 0)
+
+
+def test_an_answer_that_is_always_given_is_no_easy_class():
+    """All is called by class 2: all hits and all false alarms. Of a person who is right or says nothing there are none."""
+    labels = [0, 1, 2, 2, 3]
+    hits, false_alarms = quiz.hits_and_false_alarms(quiz.rows_of("x", 0, 3, [2] * 5, labels))
+    assert hits[:4].tolist() == false_alarms[:4].tolist() == [0, 0, 1, 0] and np.isnan(hits[4:]).all()
+    rows = quiz.rows_of("x", 0, 3, [0, None, 2, 1, 3], labels)
+    assert [row["right"] for row in rows] == [1, 0, 0.5, 1] and [row["pictures"] for row in rows] == [1, 1, 2, 1]
+    counts = quiz.confusion(rows + rows)
+    assert counts.sum() == 2 * 4 and counts[2, [1, 2]].tolist() == [2, 2]
+    hits, false_alarms = quiz.hits_and_false_alarms(rows + rows)
+    assert hits[:4].tolist() == [1, 0, 0.5, 1] and false_alarms[:4].tolist() == [0, 0.25, 0, 0]
 
 
 def test_a_quiz_that_is_left_early_writes_nothing(tmp_path, monkeypatch, capsys):

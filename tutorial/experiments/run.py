@@ -28,7 +28,7 @@ from tutorial.extras.pictures import save_figure
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ["number_to_text", "figure2", "convirt", "figure4", "figure5", "figure6", "figure7", "figure8",
                "figure13", "figure15", "ngrams", "detection", "overlap", "quiz", "scaling", "bill", "matches", "limits",
-               "reranking", "typographic", "table13"]
+               "reranking", "typographic", "table13", "relations"]
 
 
 def write_table(path, rows):
