@@ -172,7 +172,9 @@ def test_windows_that_know_the_object_find_it(monkeypatch):
     assert (within > 3 * without).all()
     small = detection.shrink(heat[:, 0])
     assert small.shape == (4, 12, 18) and (small.amax((1, 2)) == 100).all()
-    assert small[0, 2, 5].item() == round(100 * (heat[0, 0, 16:24, 40:48].mean() / cell_means(heat[0, 0]).max()).item())
+    for of_scene, cells in zip(heat[:, 0], small):
+        means = cell_means(of_scene)
+        assert (cells - 100 * means / means.max()).abs().max() < 0.51
 
 
 def cell_means(heat):
