@@ -257,6 +257,6 @@ def draw_bar(axis, at, rows, colour, paper):
     # the seeds stand side by side in the same order for both models
     beside = at + 0.06 * (np.arange(len(values)) - (len(values) - 1) / 2)
     axis.plot(beside, values, "k.")
-    axis.plot(at, paper, "*", color=ORANGE, markersize=12)
+    axis.plot(at + 0.13, paper, "*", color=ORANGE, markersize=12)  # beside the number in the bar
     chance = 100 * rows[0]["chance"]
     axis.plot([at - 0.18, at + 0.18], [chance, chance], "k:")
