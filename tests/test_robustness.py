@@ -209,10 +209,54 @@ def test_windows_that_know_the_object_find_it(monkeypatch):
     monkeypatch.setattr(detection, "window_scores", scores)
     monkeypatch.setattr(detection, "patch_scores", lambda *_: torch.rand(4, 3, 4, 100))
     monkeypatch.setattr(zeroshot, "encode_images", lambda model, x: torch.zeros(len(x), 100))
-    boxes, areas, fit = detection.answers(None, torch.eye(100), images, objects)["windows"]
+    found, heat = detection.answers(None, torch.eye(100), images, objects, detection.boxes_of(masks))
+    boxes, _, fit = found["windows"]
     inside = detection.filled(boxes) * masks == masks
     assert inside.all(), "the box holds the object"
     assert (fit.topk(3).indices.sort().values == objects.sort().values).all()
+    # the heat map is hotter inside of the object's box than outside, and the figure's has means over 8 x 8 pixels
+    truth = detection.filled(detection.boxes_of(masks))  # (4, 3, 96, 144)
+    within = (heat * truth).sum((-2, -1)) / truth.sum((-2, -1))
+    without = (heat * (1 - truth)).sum((-2, -1)) / (1 - truth).sum((-2, -1))
+    assert (within > 3 * without).all()
+    small = detection.shrink(heat[:, 0])
+    assert small.shape == (4, 12, 18) and (small.amax((1, 2)) == 100).all()
+    for of_scene, cells in zip(heat[:, 0], small):
+        means = cell_means(of_scene)
+        assert (cells - 100 * means / means.max()).abs().max() < 0.51
+
+
+def cell_means(heat):
+    """The mean over each 8 x 8 pixels of a heat map (96, 144), from a view."""
+    return heat.view(12, 8, 18, 8).mean(dim=(1, 3))
+
+
+def test_no_window_overlaps_an_object_more_than_the_best_possible_one():
+    """Against a loop over all windows; for a box that is a window it is that window."""
+    at = detection.windows()
+    truth = torch.stack([at[300], torch.tensor([3, 5, 41, 30]), torch.tensor([100, 50, 130, 90])])[:, None]  # (3, 1, 4)
+    best = detection.best_possible(truth)
+    assert best[0, 0].tolist() == at[300].tolist()
+    for box, found in zip(truth[:, 0], best[:, 0]):
+        values = [detection.overlap(box, window).item() for window in at]
+        assert found.tolist() in at.tolist() and detection.overlap(box, found).item() == max(values)
+
+
+def test_pointing_game_by_hand():
+    truth = torch.tensor([10, 20, 30, 40])
+    boxes = torch.tensor([[0, 0, 144, 96], [0, 20, 40, 40], [0, 20, 20, 41], [28, 38, 32, 41], [0, 20, 18, 40]])
+    assert detection.pointed(boxes, truth).tolist() == [False, True, True, False, False]
+
+
+def test_an_answer_is_judged_by_hand():
+    """Two objects: one box is right, the other one beside it; of the two names said first one is there."""
+    truth = torch.tensor([[[0, 0, 40, 40], [100, 50, 140, 90]]])
+    boxes = torch.tensor([[[0, 0, 40, 40], [0, 50, 40, 90]]])
+    fit = torch.tensor([[0.1, 0.9, 0.3, 0.0]])
+    row = detection.judge(boxes, detection.filled(boxes), fit, truth, detection.filled(truth), torch.tensor([[1, 3]]))
+    assert row == {"found": 0.5, "box": 0.5, "pointed": 0.5, "mask": 0.5, "named": 0.5}
+    row = detection.judge(truth, detection.filled(truth), None, truth, detection.filled(truth), torch.tensor([[1, 3]]))
+    assert row["found"] == row["mask"] == 1 and math.isnan(row["named"])
 
 
 # ---- Quiz ------------------------------------------------------------------------------------------------------------
