@@ -67,6 +67,68 @@ def test_likelihoods_of_all_texts_add_up_to_one():
     assert 0 < whole < whole + x < 1
 
 
+@torch.no_grad()
+def test_corrected_scores_are_logarithms_of_a_ratio():
+    """With two other images: p(text | image) / ((p(text | first) + p(text | second)) / 2)."""
+    model = make(objectives.LanguageModel)
+    corrected = model.corrected_scores(IMAGES[:2], TOKENS, IMAGES[2:])
+    given = [model.log_likelihood(model.encode_image(IMAGES[i:i + 1]).expand(4, -1), TOKENS).exp() for i in range(4)]
+    for i in range(2):
+        expected = (given[i] / ((given[2] + given[3]) / 2)).log()
+        assert torch.allclose(corrected[i], expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_experiment_corrects_the_language_model_alone(monkeypatch):
+    """A text that is likely whatever is shown wins without the correction, and not with it."""
+    labels = torch.tensor([0, 1, 2, 3])
+    likelihoods = torch.eye(4) - torch.tensor([0, 5., 5., 5.])
+    for kind, expected in ((objectives.LanguageModel, 1), (objectives.BagOfWordsPrediction, 0.25)):
+        model = make(kind)
+        monkeypatch.setattr(kind, "scores", lambda model, images, tokens: likelihoods)
+        assert figure2.look(model, TOKENS, IMAGES, labels, IMAGES) == expected and model.training
+
+
+def test_words_without_a_picture():
+    """They are no words of the world, one token each, at the end of each caption; pictures stay as they are."""
+    assert len(set(figure2.UNSEEN)) == len(figure2.UNSEEN) >= 100
+    world = figure2.World(3)
+    captions = world.texts()
+    assert not set(" ".join(captions).lower().split()) & set(figure2.UNSEEN)
+    tokenizer = figure2.make_tokenizer(3)
+    assert all(len(tokenizer.encode(" " + word)) == 1 for word in figure2.UNSEEN)
+    longer = figure2.add_words(captions, 10, world.rng(figure2.ADDED))
+    assert max(len(tokenizer.encode(text)) for text in longer) <= 62, "the context has room for all"
+    plain, wordy = figure2.Wordy(3, 0, 600), figure2.Wordy(3, 5, 600)
+    assert plain.names_until == wordy.names_until
+    images, short = plain.batch(1, 40)
+    same, long = wordy.batch(1, 40)
+    assert torch.equal(images, same) and long == wordy.batch(1, 40)[1], "the same for the same step"
+    world = figure2.World(3)
+    figure2.take_turns(world, 600)
+    assert short == world.batch(1, 40)[1], "no word, no change"
+    for a, b in zip(short, long):
+        assert b.startswith(a + " ") and len(b[len(a):].split()) == 5
+        assert set(b[len(a):].split()) <= set(figure2.UNSEEN)
+    assert len({b[len(a):] for a, b in zip(short, long)}) > 35, "each caption has its own"
+
+
+def test_all_objectives_get_the_same_number_of_pictures(tmp_path, monkeypatch):
+    """The rows of each training end at the same horizon, and each amount of words is there for each objective."""
+    monkeypatch.setattr(figure2, "curve", lambda lab, seed, name, amount: [[100, 0.1], [153_600, 0.2 + amount / 100]])
+    rows = figure2.measure(common.Lab(tmp_path))
+    assert len(rows) == 3 * 3 * 3 * 2
+    for name in figure2.OBJECTIVES:
+        for amount in (0, 5, 10):
+            assert figure2.curve_of(rows, name, amount, 2) == ([100, 153_600], [0.1, 0.2 + amount / 100])
+
+
+def test_medians_of_factors_in_words():
+    assert figure2.told([(2.0, False), (3.0, False), (9.0, False)]) == "3.0"
+    assert figure2.told([(2.0, False), (3.0, True), (9.0, False)]) == "at least 3.0"
+    assert figure2.told([(2.0, False), (math.nan, False)]) == "not reached"
+
+
 def test_shares_by_hand():
     expected = torch.zeros(4, 12)
     expected[0, [3, 4]] = expected[1, [3, 4]] = expected[2, [5, 7]] = 1 / 2
