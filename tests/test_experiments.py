@@ -138,7 +138,8 @@ def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache,
         monkeypatch.setattr(module, "SHOTS", [1, 16])
     monkeypatch.setattr(overlap, "STEPS", 250)
     monkeypatch.setattr(sizes, "STEPS", 500)
-    monkeypatch.setattr(convirt, "PAIRS", 100 * 256)
+    monkeypatch.setattr(convirt, "STEPS", 100)
+    monkeypatch.setattr(convirt, "LABEL_STEPS", 100)
     argv = [name, "--budget", "0.02", "--seeds", "0", "--out", str(tmp_path), "--cache", str(cache)]
     assert run.main(argv) == 0
     with open(tmp_path / f"{name}.csv", encoding="utf-8") as file:

@@ -333,3 +333,56 @@ def test_a_changed_world_changes_training_alone():
     assert torch.equal(images, full[0]) and all(short in long for short, long in zip(captions, full[1]))
     assert captions != full[1] and captions == world.batch(10, 64)[1], "the same for the same step"
     assert world.examples(5)[1] == plain.examples(5)[1]
+
+
+def test_a_trained_encoder_is_what_training_begins_with(tmp_path, monkeypatch):
+    """All weights but the projection are the encoder's, which learned from the same few batches again and again."""
+    monkeypatch.setattr(convirt, "LABEL_BATCHES", 2)
+    seen = []
+
+    def fit(encoder, loss, steps, text_lr):
+        assert text_lr == 1, "the whole encoder learns at the same rate"
+        seen.extend(loss(step).item() for step in range(4))
+        torch.nn.init.constant_(encoder.layer1[0].bn3.bias, 7)
+
+    monkeypatch.setattr(convirt, "fit", fit)
+    lab = common.Lab(tmp_path, 0.02)
+    encoder = convirt.trained_encoder(lab, 0)
+    assert seen[2:] == pytest.approx(seen[:2], rel=1e-4) and seen[0] != seen[1]
+    model = convirt.CLIP(replace(convirt.CONFIGS["tiny-RN"], vocab_size=600))
+    projection = model.visual.attnpool.c_proj.weight.clone()
+    convirt.begin_with(model, encoder)
+    assert (model.visual.layer1[0].bn3.bias == 7).all()
+    assert torch.equal(model.visual.attnpool.q_proj.weight, encoder.attnpool.q_proj.weight)
+    assert torch.equal(model.visual.attnpool.c_proj.weight, projection)
+
+
+def test_runs_are_those_of_the_default(tmp_path, monkeypatch):
+    """720 steps with Muon at the rates and turns that train_tiny.py has by itself."""
+    calls = []
+
+    def train(world, model, tokenizer, steps, batch_size, **options):
+        plain = convirt.World(1)
+        assert (world.names_alone_until, world.names_until) == (plain.names_alone_until, plain.names_until)
+        calls.append((type(model), steps, batch_size, options))
+        world.results = {}
+
+    monkeypatch.setattr(convirt, "train", train)
+    monkeypatch.setattr(convirt, "make_tokenizer", lambda seed: Tokenizer([]))
+    convirt.trial(common.Lab(tmp_path), 1, kind=convirt.NonLinear)
+    assert calls == [(convirt.NonLinear, 720, 256, {"warmup": 50, "every": 180})]
+
+
+def test_interval_of_an_effect():
+    """Of 1, 2 and 3: standard deviation 1, standard error 1 / sqrt(3), times Student's 4.30."""
+    mean, half = convirt.mean_and_interval(np.array([1.0, 2.0, 3.0]))
+    assert (mean, half) == (2, pytest.approx(4.30 / 3 ** 0.5))
+    assert math.isnan(convirt.mean_and_interval(np.array([1.0]))[1])
+
+
+def test_effects_compare_the_same_seeds():
+    rows = [{"change": name, "seed": seed, "measure": key, "value": (50 + 10 * seed + (name != "CLIP")) / 100, "chance": 0}
+            for seed in (0, 1, 2) for name in convirt.CHANGES for key in convirt.MEASURES]
+    axis = convirt.draw(rows).axes[0]
+    dots = [line.get_xdata() for line in axis.lines if line.get_label() == "a seed"]
+    assert np.allclose(dots, 1), "one point each, though seeds are ten apart"
