@@ -110,7 +110,10 @@ def test_words_without_a_picture():
     for a, b in zip(short, long):
         assert b.startswith(a + " ") and len(b[len(a):].split()) == 5
         assert set(b[len(a):].split()) <= set(figure2.UNSEEN)
-    assert len({b[len(a):] for a, b in zip(short, long)}) > 35, "each caption has its own"
+    added = {b[len(a):] for a, b in zip(short, long)}
+    assert len(added) > 35, "each caption has its own"
+    later = wordy.batch(2, 40)[1]
+    assert not any(text.endswith(words) for text in later for words in added), "and so has each step"
 
 
 def test_all_objectives_get_the_same_number_of_pictures(tmp_path, monkeypatch):
