@@ -137,8 +137,11 @@ def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache,
     for module in (figure6, figure7):
         monkeypatch.setattr(module, "SHOTS", [1, 16])
     monkeypatch.setattr(overlap, "STEPS", 250)
-    monkeypatch.setattr(sizes, "STEPS", 500)
-    monkeypatch.setattr(convirt, "PAIRS", 100 * 256)
+    monkeypatch.setattr(sizes, "STEPS", 100)
+    monkeypatch.setattr(sizes, "SEARCH_STEPS", 100)
+    monkeypatch.setattr(Lab, "occurrences", lambda lab, task: [len(task)] * 4, raising=False)
+    monkeypatch.setattr(convirt, "STEPS", 100)
+    monkeypatch.setattr(convirt, "LABEL_STEPS", 100)
     argv = [name, "--budget", "0.02", "--seeds", "0", "--out", str(tmp_path), "--cache", str(cache)]
     assert run.main(argv) == 0
     with open(tmp_path / f"{name}.csv", encoding="utf-8") as file:

@@ -67,6 +67,71 @@ def test_likelihoods_of_all_texts_add_up_to_one():
     assert 0 < whole < whole + x < 1
 
 
+@torch.no_grad()
+def test_corrected_scores_are_logarithms_of_a_ratio():
+    """With two other images: p(text | image) / ((p(text | first) + p(text | second)) / 2)."""
+    model = make(objectives.LanguageModel)
+    corrected = model.corrected_scores(IMAGES[:2], TOKENS, IMAGES[2:])
+    given = [model.log_likelihood(model.encode_image(IMAGES[i:i + 1]).expand(4, -1), TOKENS).exp() for i in range(4)]
+    for i in range(2):
+        expected = (given[i] / ((given[2] + given[3]) / 2)).log()
+        assert torch.allclose(corrected[i], expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_experiment_corrects_the_language_model_alone(monkeypatch):
+    """A text that is likely whatever is shown wins without the correction, and not with it."""
+    labels = torch.tensor([0, 1, 2, 3])
+    likelihoods = torch.eye(4) - torch.tensor([0, 5., 5., 5.])
+    for kind, expected in ((objectives.LanguageModel, 1), (objectives.BagOfWordsPrediction, 0.25)):
+        model = make(kind)
+        monkeypatch.setattr(kind, "scores", lambda model, images, tokens: likelihoods)
+        assert figure2.look(model, TOKENS, IMAGES, labels, IMAGES) == expected and model.training
+
+
+def test_words_without_a_picture():
+    """They are no words of the world, one token each, at the end of each caption; pictures stay as they are."""
+    assert len(set(figure2.UNSEEN)) == len(figure2.UNSEEN) >= 100
+    world = figure2.World(3)
+    captions = world.texts()
+    assert not set(" ".join(captions).lower().split()) & set(figure2.UNSEEN)
+    tokenizer = figure2.make_tokenizer(3)
+    assert all(len(tokenizer.encode(" " + word)) == 1 for word in figure2.UNSEEN)
+    longer = figure2.add_words(captions, 10, world.rng(figure2.ADDED))
+    assert max(len(tokenizer.encode(text)) for text in longer) <= 62, "the context has room for all"
+    plain, wordy = figure2.Wordy(3, 0, 600), figure2.Wordy(3, 5, 600)
+    assert plain.names_until == wordy.names_until
+    images, short = plain.batch(1, 40)
+    same, long = wordy.batch(1, 40)
+    assert torch.equal(images, same) and long == wordy.batch(1, 40)[1], "the same for the same step"
+    world = figure2.World(3)
+    figure2.take_turns(world, 600)
+    assert short == world.batch(1, 40)[1], "no word, no change"
+    for a, b in zip(short, long):
+        assert b.startswith(a + " ") and len(b[len(a):].split()) == 5
+        assert set(b[len(a):].split()) <= set(figure2.UNSEEN)
+    added = {b[len(a):] for a, b in zip(short, long)}
+    assert len(added) > 35, "each caption has its own"
+    later = wordy.batch(2, 40)[1]
+    assert not any(text.endswith(words) for text in later for words in added), "and so has each step"
+
+
+def test_all_objectives_get_the_same_number_of_pictures(tmp_path, monkeypatch):
+    """The rows of each training end at the same horizon, and each amount of words is there for each objective."""
+    monkeypatch.setattr(figure2, "curve", lambda lab, seed, name, amount: [[100, 0.1], [153_600, 0.2 + amount / 100]])
+    rows = figure2.measure(common.Lab(tmp_path))
+    assert len(rows) == 3 * 3 * 3 * 2
+    for name in figure2.OBJECTIVES:
+        for amount in (0, 5, 10):
+            assert figure2.curve_of(rows, name, amount, 2) == ([100, 153_600], [0.1, 0.2 + amount / 100])
+
+
+def test_medians_of_factors_in_words():
+    assert figure2.told([(2.0, False), (3.0, False), (9.0, False)]) == "3.0"
+    assert figure2.told([(2.0, False), (3.0, True), (9.0, False)]) == "at least 3.0"
+    assert figure2.told([(2.0, False), (math.nan, False)]) == "not reached"
+
+
 def test_shares_by_hand():
     expected = torch.zeros(4, 12)
     expected[0, [3, 4]] = expected[1, [3, 4]] = expected[2, [5, 7]] = 1 / 2
@@ -271,3 +336,56 @@ def test_a_changed_world_changes_training_alone():
     assert torch.equal(images, full[0]) and all(short in long for short, long in zip(captions, full[1]))
     assert captions != full[1] and captions == world.batch(10, 64)[1], "the same for the same step"
     assert world.examples(5)[1] == plain.examples(5)[1]
+
+
+def test_a_trained_encoder_is_what_training_begins_with(tmp_path, monkeypatch):
+    """All weights but the projection are the encoder's, which learned from the same few batches again and again."""
+    monkeypatch.setattr(convirt, "LABEL_BATCHES", 2)
+    seen = []
+
+    def fit(encoder, loss, steps, text_lr):
+        assert text_lr == 1, "the whole encoder learns at the same rate"
+        seen.extend(loss(step).item() for step in range(4))
+        torch.nn.init.constant_(encoder.layer1[0].bn3.bias, 7)
+
+    monkeypatch.setattr(convirt, "fit", fit)
+    lab = common.Lab(tmp_path, 0.02)
+    encoder = convirt.trained_encoder(lab, 0)
+    assert seen[2:] == pytest.approx(seen[:2], rel=1e-4) and seen[0] != seen[1]
+    model = convirt.CLIP(replace(convirt.CONFIGS["tiny-RN"], vocab_size=600))
+    projection = model.visual.attnpool.c_proj.weight.clone()
+    convirt.begin_with(model, encoder)
+    assert (model.visual.layer1[0].bn3.bias == 7).all()
+    assert torch.equal(model.visual.attnpool.q_proj.weight, encoder.attnpool.q_proj.weight)
+    assert torch.equal(model.visual.attnpool.c_proj.weight, projection)
+
+
+def test_runs_are_those_of_the_default(tmp_path, monkeypatch):
+    """720 steps with Muon at the rates and turns that train_tiny.py has by itself."""
+    calls = []
+
+    def train(world, model, tokenizer, steps, batch_size, **options):
+        plain = convirt.World(1)
+        assert (world.names_alone_until, world.names_until) == (plain.names_alone_until, plain.names_until)
+        calls.append((type(model), steps, batch_size, options))
+        world.results = {}
+
+    monkeypatch.setattr(convirt, "train", train)
+    monkeypatch.setattr(convirt, "make_tokenizer", lambda seed: Tokenizer([]))
+    convirt.trial(common.Lab(tmp_path), 1, kind=convirt.NonLinear)
+    assert calls == [(convirt.NonLinear, 720, 256, {"warmup": 50, "every": 180})]
+
+
+def test_interval_of_an_effect():
+    """Of 1, 2 and 3: standard deviation 1, standard error 1 / sqrt(3), times Student's 4.30."""
+    mean, half = convirt.mean_and_interval(np.array([1.0, 2.0, 3.0]))
+    assert (mean, half) == (2, pytest.approx(4.30 / 3 ** 0.5))
+    assert math.isnan(convirt.mean_and_interval(np.array([1.0]))[1])
+
+
+def test_effects_compare_the_same_seeds():
+    rows = [{"change": name, "seed": seed, "measure": key, "value": (50 + 10 * seed + (name != "CLIP")) / 100, "chance": 0}
+            for seed in (0, 1, 2) for name in convirt.CHANGES for key in convirt.MEASURES]
+    axis = convirt.draw(rows).axes[0]
+    dots = [line.get_xdata() for line in axis.lines if line.get_label() == "a seed"]
+    assert np.allclose(dots, 1), "one point each, though seeds are ten apart"
