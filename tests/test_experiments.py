@@ -38,6 +38,9 @@ def cache(tmp_path_factory):
         patch.setitem(CONFIGS, "tiny-RN", small)
         for train in ("train", "train_images"):
             patch.setattr(common, train, lambda *arguments, **options: None)
+        image_model = Lab.image_model
+        patch.setattr(Lab, "image_model", lambda lab, seed, kind, steps=None, pool=None:
+                      image_model(lab, seed, kind, steps))  # whatever the pool of labels, it is not trained on
         yield tmp_path_factory.mktemp("cache")
 
 
