@@ -3,10 +3,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import zeroshot
-from common import BLUE, GREY, ORANGE, interval, splits
-from figure4 import over_sizes
-from sizes import STEPS, clip, resnet, some_models, some_tasks
-from tasks import TASKS
+from common import BLUE, GREY, ORANGE, interval, splits, zero_shot
+from sizes import MODELS, STEPS, clip, megaflops, resnet, some_models, some_tasks
+from tasks import TASKS, examples
 
 # Figure 10 has an average over twelve datasets of other people's choice. These twelve tasks are of all
 # groups that have labels to train on, and have at most 26 classes, to save time.
@@ -36,22 +35,35 @@ def probes(lab, seed, name):
     return lab.remember(["probes over sizes", STEPS, seed, name], measure)
 
 
+def zero_shots(lab, seed, name):
+    """-> {task: this model's zero-shot metric, with the task's own sentences}."""
+    def measure():
+        model, tokenizer = clip(lab, seed, name)
+        values = {}
+        for task in some_tasks(lab):
+            images, labels = examples(task, "test", lab.size(task, "test"))
+            values[task] = zero_shot(model, tokenizer, task, images, labels)
+        return values
+
+    return lab.remember(["sizes", STEPS, seed, name], measure)
+
+
 def measure(lab):
     """-> a row for each model and task: zero-shot with the task's own sentences, the probe if there is one."""
-    probed = {}
-    for name in some_models(lab):
-        probed[name] = probes(lab, lab.seeds[0], name)
     rows = []
-    for row in over_sizes(lab):
-        rows.append({
-            "model": row["model"],
-            "MFLOPs": row["MFLOPs"],
-            "task": row["task"],
-            "seed": row["seed"],
-            "chance": row["chance"],
-            "zero-shot": row["ensemble"],
-            "probe": probed[row["model"]].get(row["task"], ""),
-        })
+    seed = lab.seeds[0]
+    for name in some_models(lab):
+        probed = probes(lab, seed, name)
+        for task, value in zero_shots(lab, seed, name).items():
+            rows.append({
+                "model": name,
+                "MFLOPs": megaflops(MODELS[name]),
+                "task": task,
+                "seed": seed,
+                "chance": float(TASKS[task].chance()),
+                "zero-shot": value,
+                "probe": probed.get(task, ""),
+            })
     return rows
 
 
