@@ -24,6 +24,8 @@ import number_to_text
 import overlap
 import run
 import sizes
+import table13
+import typographic
 from clip_minimal import CONFIGS
 from common import Lab
 from tasks import TASKS
@@ -38,6 +40,10 @@ def cache(tmp_path_factory):
         patch.setitem(CONFIGS, "tiny-RN", small)
         for train in ("train", "train_images"):
             patch.setattr(common, train, lambda *arguments, **options: None)
+        image_model = Lab.image_model
+        patch.setattr(Lab, "image_model", lambda lab, seed, kind, steps=None, pool=None:
+                      image_model(lab, seed, kind, steps))  # whatever the pool of labels, it is not trained on
+        patch.setattr(Lab, "world_clip", Lab.clip, raising=False)  # another training of the same model
         yield tmp_path_factory.mktemp("cache")
 
 
@@ -124,6 +130,38 @@ def test_captions_of_the_limits_by_hand():
         assert not any(f" {w} " in others[2] for w in (word, mirror[word]))
         colours = [phrase.split()[1] for phrase in (first, second)]
         assert [phrase.split()[1] for phrase in others[3].split(f" {word} ")] == colours[::-1]
+
+
+def test_the_attack_changes_what_is_written_and_nothing_else(monkeypatch):
+    """Under either name the ground is the same; a model that reads alone says the word, and both say the object else."""
+    labels, words, images = typographic.pictures(40)
+    assert list(images) == ["nothing", "its own name", "another's name"] and (labels != words).all()
+    _, own, other = images.values()
+    assert torch.equal(own[:, :, 0], other[:, :, 0]), "the ground is the same, at the upper edge"
+    assert all((a - b).abs().amax() > 0.5 for a, b in zip(own, other))
+
+    def name_scores(model, tokenizer, pixels):
+        is_read = model == "reads" and torch.equal(pixels, other)
+        return torch.nn.functional.one_hot(words if is_read else labels, 10).float()
+
+    monkeypatch.setattr(typographic, "pictures", lambda n: (labels, words, images))
+    monkeypatch.setattr(typographic, "name_scores", name_scores)
+    monkeypatch.setattr(Lab, "clip", lambda lab, seed: ("reads", None))
+    monkeypatch.setattr(Lab, "world_clip", lambda lab, seed: ("does not", None), raising=False)
+    rows = typographic.measure(Lab(Path("unused"), seeds=(0, 1)))
+    assert len(rows) == 2 * 2 * 3
+    for row in rows:
+        attacked = row["model"] == typographic.MODELS[0] and row["written"] == "another's name"
+        assert (row["true name"], row["other name"]) == ((0, 1) if attacked else (1, 0))
+
+
+def test_captions_of_table_13_have_no_prefix_and_the_gain_is_of_recall_at_1():
+    _, captions, relevant = table13.scenes(60)
+    assert not any(text.startswith(("a picture", "a drawing")) for text in captions) and relevant.diagonal().all()
+    rows = [{"prefix": prefix, "recall": recall, "seed": seed, "chance": 0.1, "value": 0.5 + gain * (prefix != "none")}
+            for recall, gain in (("image to text R@1", 0.02), ("text to image R@1", 0.04), ("image to text R@5", 0.3))
+            for prefix in table13.PREFIXES for seed in (0, 1)]
+    assert table13.gain_of_prefix(rows) == "+3.0 points"
 
 
 # ---- From models to figures ------------------------------------------------------------------------------------------

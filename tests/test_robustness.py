@@ -34,9 +34,64 @@ def test_effective_robustness_is_the_height_above_a_line_of_logits():
 
 
 def test_tasks_of_some_of_the_objects():
-    assert "another font" in figure13.SOME and "animals" in figure13.SOME and "card suits" in figure13.SOME
-    assert not {"objects", "grey", "tools", "two objects", "typographic attack"} & set(figure13.SOME)
-    assert len(figure13.SHIFTS) == 9
+    assert "another font" in figure15.SOME and "animals" in figure15.SOME and "card suits" in figure15.SOME
+    assert not {"objects", "grey", "tools", "two objects", "typographic attack"} & set(figure15.SOME)
+    assert len(figure13.SHIFTS) == 9 and set(figure13.SHIFTS) - set(figure13.SEEN) == {"occlusion"}
+
+
+def test_accuracy_among_some_classes_leaves_out_other_pictures_and_other_answers():
+    """Of classes 3 and 1 alone: the picture of class 0 doesn't count, and the score of class 2 is not looked at."""
+    scores = torch.tensor([[9., 0, 0, 0], [0, 1, 9, 2], [0, 1, 9, 2], [0, 3, 9, 2]])
+    labels = torch.tensor([0, 3, 1, 1])
+    assert figure13.accuracy_among(torch.tensor([3, 1]), scores, labels) == pytest.approx(2 / 3)
+    assert figure13.accuracy_among(torch.arange(4), scores, labels) == 1 / 4
+
+
+def test_interval_over_tasks_and_seeds_sees_either_differ():
+    """A table that differs by task alone and one that differs by seed alone have intervals; a constant has none."""
+    steps = np.arange(6.)
+    by_task = np.tile(steps[:, None], (1, 6))
+    for table in (by_task, by_task.T):
+        low, high = figure13.interval_over_both(table)
+        assert 0.5 < low < 1.7 and 3.3 < high < 4.5, "2.5 plus or minus 1.37"
+    assert figure13.interval_over_both(np.full((4, 3), 7)).tolist() == [7, 7]
+
+
+def shifted_rows(ahead):
+    """Supervised models whose logits under a shift are less by 1; zero-shot's are more than that by `ahead` of the shift."""
+    rows = []
+    for shift in figure13.SHIFTS:
+        for seed in (0, 1):
+            models = {str(pool): i + seed / 2 - 2 for i, pool in enumerate(figure13.POOLS)} | {"zero-shot": 0}
+            for model, logit in models.items():
+                height = ahead[shift] if model == "zero-shot" else 0
+                rows.append({"shift": shift, "seed": seed, "model": model, "objects": 1 / (1 + math.exp(-logit)),
+                             "accuracy": 1 / (1 + math.exp(-logit + 1 - height))})
+    return rows
+
+
+def test_figure_13_measures_from_the_line_of_each_shift():
+    """At even odds 26.9 % are expected: with a logit more by 1, on the seen shifts, zero-shot gets 50 %."""
+    ahead = dict.fromkeys(figure13.SEEN, 1) | {"occlusion": 0}
+    rows = shifted_rows(ahead)
+    assert figure13.robustness(rows, figure13.SEEN) == pytest.approx(np.full((8, 2), 50 - 100 / (1 + math.e)))
+    assert figure13.robustness(rows, ["occlusion"]) == pytest.approx(np.zeros((1, 2)), abs=1e-9)
+    *_, bars = figure13.draw(rows).axes
+    assert "+23.1 points" in bars.get_title() and "occlusion +0.0" in bars.get_title().replace("-0.0", "+0.0")
+
+
+def test_figure_15_measures_from_the_same_line():
+    """A probe that gets as many points more than zero-shot on objects as under the shift is not as far above the line."""
+    rows = shifted_rows(dict.fromkeys(figure13.SHIFTS, 1))
+    for row in list(rows):
+        if row["model"] == "zero-shot":
+            rows.append(row | {"model": "all", "objects": 0.9, "accuracy": row["accuracy"] + 0.1})
+        else:
+            row["model"] = "pool of " + row["model"]
+    expected = 1 / (1 + math.e / 9)  # the odds of 0.9 are 9
+    assert figure15.robustness(rows, "zero-shot", ["grey"]) == pytest.approx(np.full((1, 2), 50 - 100 / (1 + math.e)))
+    assert figure15.robustness(rows, "all", ["grey"]) == pytest.approx(np.full((1, 2), 60 - 100 * expected))
+    assert figure15.gains(rows, "all", "zero-shot", ["grey", "blur"]) == pytest.approx(np.full((2, 2), 10))
 
 
 # ---- Overlap ---------------------------------------------------------------------------------------------------------

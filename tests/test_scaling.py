@@ -11,6 +11,7 @@ import common
 import figure4
 import scaling
 import sizes
+import web
 from clip_minimal import CLIP, Tokenizer
 from common import Lab
 from tasks import TASKS, examples
@@ -73,13 +74,39 @@ def test_ways_are_those_of_the_zero_shot_classifier():
     torch.manual_seed(0)
     tokenizer, config = Tokenizer.train(World().texts()[:200], 600), sizes.MODELS["RN-4"]
     model, lab = CLIP(sizes.replace(config, vocab_size=len(tokenizer.vocab))).eval(), Lab(Path("unused"), 0.02)
-    row, = figure4.by_way(lab, "RN-4", config, 5, model, tokenizer, ["animals"])
+    row = figure4.measure_task(lab, 5, "animals", model, tokenizer)
     images, labels = examples("animals", "test", lab.size("animals", "test"))
     names = ["cat", "mouse", "cow", "monkey"]
-    assert (row["task"], row["seed"], row["chance"]) == ("animals", 5, 0.25)
-    for way, templates, classes in (("bare names", ["{}"], names), ("ensemble", None, None),
-                                    ("one sentence", ["a picture of {}"], [f"a {name}" for name in names])):
+    assert (row["task"], row["seed"], row["chance"], row["homonyms"]) == ("animals", 5, 0.25, 1)
+    plain = [f"a {name}" for name in names]
+    typed = ["a cat", "a mouse, an animal", "a cow", "a monkey"]
+    for way, templates, classes in (("bare names", ["{}"], names), ("one sentence", ["a picture of {}"], plain),
+                                    ("typed sentence", ["a picture of {}"], typed), ("ensemble", None, typed)):
         assert row[way] == common.zero_shot(model, tokenizer, "animals", images, labels, templates, classes)
+
+
+def test_typed_sentences_say_what_captions_say():
+    """Categories are those of the web for a name that means two things; a sentence of the task's own may tell, too."""
+    for label, category in figure4.MEANT.items():
+        assert category in {web.CATEGORY_OF[thing] for thing in web.HOMONYMS[label]}
+    classes, templates = figure4.wordings("card suits")["typed sentence"]
+    assert templates == ["a picture of {}"]
+    assert classes == ["a spade, a card suit", "a heart", "a diamond, a card suit", "a club, a card suit"]
+    assert figure4.typed("an orange star") == "an orange star, a shape" and figure4.typed("star") == "star"
+    assert figure4.wordings("arrows")["typed sentence"][1] == ["an arrow {}"]
+    assert figure4.wordings("tools")["typed sentence"][1] == ["{}, a tool"]
+    assert all(figure4.wordings(name)["typed sentence"][1] for name in TASKS)
+    with_homonyms = {name for name in TASKS if figure4.has_homonyms(name)}
+    assert {"card suits", "animals", "objects", "held-out pairs", "grey", "polygons", "religious signs"} <= with_homonyms
+    assert not {"chess pieces", "letters", "zodiac", "counts", "weather", "colours"} & with_homonyms
+
+
+def test_gains_of_prompts_are_points_over_bare_names():
+    rows = [{"task": task, "seed": seed, "homonyms": int(task == "a"), "chance": 0.1, "bare names": 0.25,
+             "one sentence": 0.25, "typed sentence": 0.3 + 0.1 * seed, "ensemble": 0.5 if task == "a" else 0.25}
+            for seed in (0, 1) for task in ("a", "b")]
+    assert figure4.gains(rows, "typed sentence") == pytest.approx(np.array([[5, 15], [5, 15]]))
+    assert figure4.gains(rows, "ensemble") == pytest.approx(np.array([[25, 25], [0, 0]]))
 
 
 def test_slope_of_a_power_law():
