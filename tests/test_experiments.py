@@ -19,13 +19,14 @@ import figure5
 import figure6
 import figure7
 import figure8
+import lab
 import limits
 import number_to_text
 import overlap
 import run
 import sizes
 from clip_minimal import CONFIGS
-from common import Lab
+from lab import Lab
 from tasks import TASKS
 from train_tiny import COLOURS, OBJECTS, RELATIONS
 
@@ -37,7 +38,7 @@ def cache(tmp_path_factory):
         small = replace(CONFIGS["tiny-RN"], embed_dim=64, vision_width=4, transformer_width=64)
         patch.setitem(CONFIGS, "tiny-RN", small)
         for train in ("train", "train_images"):
-            patch.setattr(common, train, lambda *arguments, **options: None)
+            patch.setattr(lab, train, lambda *arguments, **options: None)
         yield tmp_path_factory.mktemp("cache")
 
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
-import common
+import lab
 from clip_minimal import CONFIGS
-from common import Lab
+from lab import Lab
 from tasks import TASKS
 from train_tiny import OBJECTS, World, article
 
@@ -34,7 +34,7 @@ def test_what_a_view_may_change(side, place, mirrored, saturation, change, monke
     monkeypatch.setattr(torch, "rand", lambda *shape: 0 * rand(*shape) + next(numbers))
     monkeypatch.setattr(torch, "randint", lambda high, shape: torch.full(shape, mirrored))
     inside = slice(2, 46)  # at the edge of a square padding differs
-    seen, expected = (x[:, :, inside, inside] for x in (common.view(images), change(images)))
+    seen, expected = (x[:, :, inside, inside] for x in (lab.view(images), change(images)))
     assert torch.allclose(seen, expected, atol=1e-5)
 
 
@@ -43,19 +43,19 @@ def test_views_move_contrast_and_light_of_each_colour(monkeypatch):
     contrast, light = torch.tensor([[0.0, 0.5, 1.0], [1.0, 0.5, 1.0]]).view(2, 1, 3, 1, 1)
     rand, numbers = torch.rand, iter([1, 0.5, 2 / 3, contrast, light])
     monkeypatch.setattr(torch, "rand", lambda *shape: 0 * rand(*shape) + next(numbers))
-    assert common.view(images)[0, :, 20, 20].tolist() == pytest.approx([0.5 * 0.6 + 0.2, 0.5, 0.5 * 1.4 + 0.2])
+    assert lab.view(images)[0, :, 20, 20].tolist() == pytest.approx([0.5 * 0.6 + 0.2, 0.5, 0.5 * 1.4 + 0.2])
 
 
 @pytest.mark.parametrize("kind", ["supervised", "more classes", "SimCLR"])
 def test_what_each_kind_minimises(kind, monkeypatch):
     """The first step's loss, written out: labels of what is shown, or which of all views is of the same image."""
     taken = {}
-    monkeypatch.setattr(common, "fit", lambda module, loss, steps, text_lr: taken.update(
+    monkeypatch.setattr(lab, "fit", lambda module, loss, steps, text_lr: taken.update(
         module=module, value=loss(10), steps=steps, text_lr=text_lr))
-    monkeypatch.setattr(common, "view", lambda pixels: pixels)
+    monkeypatch.setattr(lab, "view", lambda pixels: pixels)
     torch.manual_seed(0)
-    model = common.ImageModel(common.OUTPUTS[kind])
-    common.train_images(model, kind, common.Shown(3), 7, batch_size=24)
+    model = lab.ImageModel(lab.OUTPUTS[kind])
+    lab.train_images(model, kind, lab.Shown(3), 7, batch_size=24)
     assert taken["steps"] == 7 and taken["text_lr"] == 1, "the head learns as quickly"
     world = World(3)
     images, _ = world.batch(10, 24)
@@ -76,16 +76,16 @@ def test_what_each_kind_minimises(kind, monkeypatch):
 @pytest.mark.parametrize("kind, steps", [("supervised", 170), ("more classes", 170), ("SimCLR", 85)])
 def test_lengths_and_shares_of_names_follow_the_budget(kind, steps, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(common, "train_images", lambda _, kind, world, steps: calls.append((world.names_until, steps)))
+    monkeypatch.setattr(lab, "train_images", lambda _, kind, world, steps: calls.append((world.names_until, steps)))
     for _ in range(2):
         model = Lab(tmp_path, 0.1).image_model(5, kind)
-        assert model.config.embed_dim == common.OUTPUTS[kind] and not model.training
+        assert model.config.embed_dim == lab.OUTPUTS[kind] and not model.training
     assert calls == [(130, steps)], "once"
 
 
 def test_a_model_of_numbers_answers_for_its_own_classes_alone(monkeypatch):
-    monkeypatch.setattr(common.zeroshot, "encode_images", lambda model, images: torch.arange(100.0).expand(2, -1))
+    monkeypatch.setattr(lab.zeroshot, "encode_images", lambda model, images: torch.arange(100.0).expand(2, -1))
     names = [article(name) for name in OBJECTS]
-    assert common.number_scores(None, "ten objects", None).tolist() == [
+    assert lab.number_scores(None, "ten objects", None).tolist() == [
         [names.index(label) for label in TASKS["ten objects"].classes]] * 2
-    assert common.number_scores(None, "colours", None) is None
+    assert lab.number_scores(None, "colours", None) is None

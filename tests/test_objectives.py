@@ -9,9 +9,9 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
-import common
 import convirt
 import figure2
+import lab
 import objectives
 import zeroshot
 from clip_minimal import CLIPConfig, Tokenizer, contrastive_loss
@@ -173,7 +173,7 @@ def test_a_mirrored_square():
     """The left half of the top, seen from behind: what was 5 pixels from its left edge is now 5 from the right one."""
     dot = torch.zeros(1, 1, 48, 48)
     dot[:, :, 7:9, 4:6] = 1  # its middle at (5, 8)
-    seen = common.squares(dot, torch.tensor([0.5]), torch.tensor([[-1.0, -1.0]]), torch.tensor([-1]))
+    seen = lab.squares(dot, torch.tensor([0.5]), torch.tensor([[-1.0, -1.0]]), torch.tensor([-1]))
     y, x = ((seen[0, 0].sum(d) * (torch.arange(48) + 0.5)).sum() / seen.sum() for d in (1, 0))
     assert (x.item(), y.item()) == pytest.approx((48 - 2 * 5, 2 * 8), abs=0.1)
 
@@ -181,19 +181,19 @@ def test_a_mirrored_square():
 def test_loss_of_views_by_hand():
     """Two images, their views equal and at a right angle to the others': 1 of three others is the same image."""
     outputs = torch.tensor([[2.0, 0], [0, 3], [1, 0], [0, 1]])
-    assert common.nt_xent(outputs, 0.5).item() == pytest.approx(math.log(math.exp(2) + 2) - 2)
-    assert common.nt_xent(torch.ones(6, 4)).item() == pytest.approx(math.log(5)), "a guess"
+    assert lab.nt_xent(outputs, 0.5).item() == pytest.approx(math.log(math.exp(2) + 2) - 2)
+    assert lab.nt_xent(torch.ones(6, 4)).item() == pytest.approx(math.log(5)), "a guess"
 
 
 def test_labels_are_of_the_images_that_clip_sees():
     """An object of its only colour is told from what was drawn; scenes of two objects have no label."""
-    world, plain = common.Shown(2), common.World(2)
+    world, plain = lab.Shown(2), lab.World(2)
     for step in (9, 10):  # names alone, all kinds
         images, _ = world.batch(step, 40)
         assert torch.equal(images, plain.batch(step, 40)[0])
         names_only, shown = step == 9, world.shown
-        assert (shown["kind"] == 0).all() == names_only and torch.equal(images, common.normalize(plain.draw(shown)))
-        objects, pairs = (common.numbers(shown, kind) for kind in ("supervised", "more classes"))
+        assert (shown["kind"] == 0).all() == names_only and torch.equal(images, lab.normalize(plain.draw(shown)))
+        objects, pairs = (lab.numbers(shown, kind) for kind in ("supervised", "more classes"))
         for kind, obj, colour, a, b in zip(shown["kind"], shown["object"], shown["colour"], objects, pairs):
             assert (a, b) == ((-100, -100) if kind == 3 else (obj[0], 12 * obj[0] + colour[0]))
 

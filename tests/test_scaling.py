@@ -9,10 +9,11 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
 import common
 import figure4
+import lab
 import scaling
 import sizes
 from clip_minimal import CLIP, Tokenizer
-from common import Lab
+from lab import Lab
 from tasks import TASKS, examples
 from train_tiny import World
 
@@ -52,7 +53,7 @@ def test_a_model_is_trained_once_on_its_own_settings(tmp_path, monkeypatch):
         torch.nn.init.constant_(model.ln_final.bias, 7)
 
     monkeypatch.setattr(sizes, "train", train)
-    monkeypatch.setattr(common, "make_tokenizer", lambda seed: Tokenizer([]))
+    monkeypatch.setattr(lab, "make_tokenizer", lambda seed: Tokenizer([]))
     for budget, name in ((1, "RN-4"), (1, "RN-4"), (1, "ViT-64/16"), (0.1, "RN-4")):
         model, _ = sizes.clip(Lab(tmp_path, budget), 0, name)
         assert (model.ln_final.bias == 7).all() and not model.training, "what was trained is what is loaded"

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from clip_minimal import CLIP, CONFIGS
-from common import BLUE, GREY, ORANGE, begin, squares
+from common import BLUE, GREY, ORANGE
+from lab import begin, squares
 from train_tiny import BACKGROUNDS, PLACES, RELATIONS, World
 from tutorial.extras.large_batches import LargeBatches
 

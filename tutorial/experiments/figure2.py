@@ -6,7 +6,8 @@ import torch
 from matplotlib.figure import Figure
 
 from clip_minimal import CONFIGS, normalize
-from common import BLUE, GREEN, GREY, ORANGE, begin, examples_to_match, fit
+from common import BLUE, GREEN, GREY, ORANGE, examples_to_match
+from lab import begin, fit
 from objectives import BagOfWordsContrastive, BagOfWordsPrediction, Contrastive, LanguageModel
 from train_tiny import EVALUATION, OBJECTS, article
 from zeroshot import accuracy

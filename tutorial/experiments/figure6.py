@@ -7,7 +7,8 @@ numbers of classes, a hundred for the paper's ResNet-50 and 1,100 for BiT-M, and
 import numpy as np
 from matplotlib.figure import Figure
 
-from common import BLUE, GREEN, GREY, ORANGE, OUTPUTS, SHOTS, interval, mean_over_seeds, scores_on_task
+from common import BLUE, GREEN, GREY, ORANGE, SHOTS, interval, mean_over_seeds, scores_on_task
+from lab import OUTPUTS
 from tasks import TASKS
 
 LOOKS = {  # colour, marker and name of each model

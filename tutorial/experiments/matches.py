@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import zeroshot
-from common import BLUE, GREY, ORANGE, number_scores, zero_shot
+from common import BLUE, GREY, ORANGE, zero_shot
+from lab import number_scores
 from tasks import TASKS, examples
 
 STEPS = [27, 106, 425, 1700]  # of 256 images, each training with a schedule of its own

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from clip_minimal import CONFIGS, ModifiedResNet
-from common import BLUE, GREY, ORANGE, begin, fit, zero_shot
+from common import BLUE, GREY, ORANGE, zero_shot
+from lab import begin, fit
 from tasks import TASKS, examples
 from train_tiny import World
 

@@ -8,7 +8,8 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from common import BLUE, GREY, ORANGE, mean_over_seeds, number_scores, scores_on_task
+from common import BLUE, GREY, ORANGE, mean_over_seeds, scores_on_task
+from lab import number_scores
 from tasks import TASKS, examples
 
 SOME = ["objects", "ten objects", "unseen objects", "weather", "chess pieces", "card suits", "arrows", "polygons",

@@ -10,7 +10,8 @@ from PIL import Image
 
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, contrastive_loss, normalize
-from common import BLUE, GREEN, GREY, ORANGE, fit, take_turns
+from common import BLUE, GREEN, GREY, ORANGE
+from lab import fit, take_turns
 from tasks import SCENES
 from train_tiny import BACKGROUNDS, COLOURS, OBJECTS, RELATED, TRAINING, World, article
 from tutorial.extras.fast import fold_batch_norms

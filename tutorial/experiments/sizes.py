@@ -2,7 +2,7 @@
 from dataclasses import replace
 
 from clip_minimal import CONFIGS
-from common import begin
+from lab import begin
 from flops import flops
 from tasks import TASKS
 from train_tiny import World, train

@@ -38,8 +38,7 @@ if __name__ == "__main__":
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, MEAN, STD, Tokenizer, normalize, save
-from common import zero_shot
-from run import write_table
+from common import write_table, zero_shot
 from tasks import TASKS, examples, polygon, shape
 from train_tiny import (BEGINNINGS, COLOURS, COUNTED, EVALUATION, EVERY, FONT, OBJECTS, PLACED, PLACES, PLURALS,
                         RELATED, RELATIONS, SINGLE, SIZES, TEXTS, TRAINING, World, article, caption_accuracy, choose,
