@@ -94,6 +94,31 @@ def test_measurements_are_made_once(tmp_path):
     assert Lab(tmp_path).remember(["y"], lambda: 3) == 3
 
 
+def test_keys_change_with_code_and_not_with_sentences(tmp_path):
+    """A changed number makes new models and measurements; a changed docstring or comment leaves them what they are."""
+    path = tmp_path / "code.py"
+
+    def key(source):
+        path.write_text(source, encoding="utf-8")
+        common.code_key.cache_clear()
+        return common.code_key((path,))
+
+    first = key('"""Of it."""\nclass A:\n    """One."""\n    x = 1\n\n\ndef f():\n    """Two."""\n    return "Three."\n')
+    told = key('"""About."""\nclass A:\n    """1."""\n    x = 1  # one\n\ndef f():\n    # so\n    return "Three."\n')
+    number = key('class A:\n    x = 2\n\n\ndef f():\n    return "Three."\n')
+    text = key('class A:\n    x = 1\n\n\ndef f():\n    return "Four."\n')
+    assert told == first and len({first, number, text}) == 3
+
+
+def test_changed_code_makes_models_and_measurements_anew(tmp_path, monkeypatch):
+    calls = []
+    for code in ("a", "a", "b"):
+        monkeypatch.setattr(lab, "code_key", lambda paths: code)
+        Lab(tmp_path).remember(["x"], lambda: calls.append("measured"))
+        Lab(tmp_path).trained("y", torch.nn.Linear(1, 1), lambda module: calls.append("trained"))
+    assert calls == 2 * ["measured", "trained"]
+
+
 def test_perfect_features_and_random_ones(cache, monkeypatch):
     """Features that are the label: probes of any size are right. Features without it: they guess."""
     def perfect(lab, model, name, each):

@@ -1,16 +1,21 @@
-"""What the experiments share: colours, classifiers on tasks, intervals, tables.
+"""What the experiments share: colours, keys of the code, classifiers on tasks, intervals, tables.
 
 Letters in shape comments: n images, N classes, E features.
 """
+import ast
 import csv
+import hashlib
 import math
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.append(str(ROOT))
 import zeroshot
 from tasks import TASKS, examples
 
@@ -21,6 +26,31 @@ GREEN = "#009E73"
 GREY = "#888888"
 SHOTS = [1, 2, 4, 8, 16]  # examples of each class that a few-shot probe is fitted to
 CLEAR = 1.25  # zero-shot of more than so many times chance counts as well above it
+
+# the code that models are made by, and the code that measurements are made by
+OF_MODELS = (ROOT / "clip_minimal.py", ROOT / "train_tiny.py", HERE / "web.py", HERE / "lab.py")
+OF_MEASUREMENTS = (*OF_MODELS, ROOT / "zeroshot.py", HERE / "tasks.py", HERE / "common.py")
+
+# ---- Keys that change with the code --------------------------------------------------------------
+
+
+@cache
+def code_key(paths):
+    """Sixteen letters and digits that change when code in these files changes, and not when only its sentences do."""
+    trees = [without_sentences(path.read_text(encoding="utf-8")) for path in paths]
+    digest = hashlib.sha256("\n".join(trees).encode())
+    return digest.hexdigest()[:16]
+
+
+def without_sentences(source):
+    """Python code -> its syntax tree, as a text, without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        can_have_one = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        if can_have_one and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)
+
 
 # ---- Classifiers on tasks ------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from torch import nn
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, ModifiedResNet, Tokenizer, load, normalize, save, write
+from common import OF_MEASUREMENTS, OF_MODELS, code_key
 from tasks import TASKS
 from train_tiny import (COLOURS, OBJECTS, RELATED, TEXT_LR, World, article, learning_rate, make_optimizer,
                         train)
@@ -56,9 +57,9 @@ class Lab:
         """Call measure() when a key is first asked for; from then on read what it returned.
 
         `key` is a list whose first item begins the name of the file; measure() returns what JSON can
-        hold. Another budget is another measurement.
+        hold. Another budget is another measurement, and so is one by changed code.
         """
-        full_key = json.dumps([self.budget, *key])
+        full_key = json.dumps([code_key(OF_MEASUREMENTS), self.budget, *key])
         digest = hashlib.sha256(full_key.encode()).hexdigest()[:16]
         path = self.cache / f"{key[0]}-{digest}.json"
         if not path.exists():
@@ -86,9 +87,9 @@ class Lab:
     def trained(self, key, module, train_function):
         """A module with the weights that train_function(module) gives it, in eval mode.
 
-        It is trained when this key is first asked for; from then on its weights are read.
+        It is trained when this key is first asked for; from then on its weights are read, until the code changes.
         """
-        path = self.cache / f"{key}-{self.budget:g}.pt"
+        path = self.cache / f"{key}-{self.budget:g}-{code_key(OF_MODELS)}.pt"
         if path.exists():
             weights = torch.load(path, weights_only=True)
             module.load_state_dict(weights)
