@@ -119,6 +119,37 @@ def test_changed_code_makes_models_and_measurements_anew(tmp_path, monkeypatch):
     assert calls == 2 * ["measured", "trained"]
 
 
+def test_what_the_two_models_of_the_lab_learn_from(cache, monkeypatch):
+    """web.py's stream for 3,000 steps and train_tiny.py's for 720, at a hundredth of them, each once."""
+    calls = []
+    monkeypatch.setattr(lab.web.Web, "texts", lambda self: ["a red sun", "a blue cat"])
+    monkeypatch.setattr(lab, "make_tokenizer", lambda seed: lab.Tokenizer([]))
+    monkeypatch.setattr(lab, "train", lambda data, model, tokenizer, steps, **options: calls.append(
+        (type(data), data.seed, steps, getattr(data, "names_until", 0))))
+    for _ in range(2):
+        Lab(cache, 0.01).clip(7)
+        Lab(cache, 0.01).world_clip(7)
+    assert calls[0][:3] == (lab.web.Web, 7, 30) and calls[1:] == [(lab.World, 7, 7, round(0.8 * 7))]
+
+
+def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
+    """From the state that it kept; and no states are left beside the model."""
+    seen = []
+
+    def train(data, model, tokenizer, steps, state, keep):
+        seen.append(state and state["step"])
+        keep({"step": 50, "history": [{}]})
+        if state is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab, "train", train)
+    monkeypatch.setattr(lab, "save", lambda path, model, tokenizer: path.write_text("whole"))
+    with pytest.raises(KeyboardInterrupt):
+        lab.train_and_keep(tmp_path / "clip.pt", None, None, None, 100)
+    lab.train_and_keep(tmp_path / "clip.pt", None, None, None, 100)
+    assert seen == [None, 50] and [path.name for path in tmp_path.iterdir()] == ["clip.pt"]
+
+
 def test_perfect_features_and_random_ones(cache, monkeypatch):
     """Features that are the label: probes of any size are right. Features without it: they guess."""
     def perfect(lab, model, name, each):

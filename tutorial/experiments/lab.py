@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import shutil
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -18,13 +19,15 @@ import torch.nn.functional as F
 from torch import nn
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
+import web
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, ModifiedResNet, Tokenizer, load, normalize, save, write
 from common import OF_MEASUREMENTS, OF_MODELS, code_key
 from tasks import TASKS
-from train_tiny import (COLOURS, OBJECTS, RELATED, TEXT_LR, World, article, learning_rate, make_optimizer,
-                        train)
+from train_tiny import (COLOURS, OBJECTS, RELATED, STEPS, TEXT_LR, World, article, keep_state, learning_rate,
+                        make_optimizer, train)
 from tutorial.extras.fast import accelerate, fold_batch_norms
+from tutorial.extras.runs import has_states, restore
 
 # ---- Models and measurements on disk -------------------------------------------------------------
 
@@ -69,18 +72,27 @@ class Lab:
         return json.loads(path.read_text())
 
     def clip(self, seed):
-        """The default model of train_tiny.py -> (quick model, tokenizer).
+        """The default model of web.py, which has learned from the miniature web -> (quick model, tokenizer).
 
         It is trained when it is first asked for; from then on it is read. It is made quick by
         tutorial/extras/fast.py, for inference alone.
         """
-        steps = max(2, round(1700 * self.budget))
-        path = self.cache / f"clip-tiny-RN-{steps}-{seed}.pt"
+        steps = max(2, round(web.STEPS * self.budget))
+        path = web.model_path(self.cache, steps, seed)
         if not path.exists():
-            self.cache.mkdir(parents=True, exist_ok=True)
-            data, tokenizer, model = begin(seed, CONFIGS["tiny-RN"], steps)
-            train(data, model, tokenizer, steps=steps, lr=4e-3, muon=False)
-            save(path, model, tokenizer)
+            data, _, tokenizer, model = web.begin(seed)
+            train_and_keep(path, data, model, tokenizer, steps)
+        model, tokenizer = load(path)
+        return accelerate(model), tokenizer
+
+    def world_clip(self, seed):
+        """The same of train_tiny.py's default run, which has seen the pictogram world alone."""
+        steps = max(2, round(STEPS["tiny-RN"] * self.budget))
+        path = self.cache / f"clip-world-{steps}-{seed}-{code_key(OF_MODELS)}.pt"
+        if not path.exists():
+            data = World(seed, steps=steps)
+            _, tokenizer, model = begin(seed, CONFIGS["tiny-RN"], steps)
+            train_and_keep(path, data, model, tokenizer, steps)
         model, tokenizer = load(path)
         return accelerate(model), tokenizer
 
@@ -122,6 +134,20 @@ class Lab:
 
         model = self.trained(f"{kind}-{steps}-{seed}", model, train_function)
         return fold_batch_norms(model)
+
+
+def train_and_keep(path, data, model, tokenizer, steps):
+    """Train with Muon, from where an interrupted training of the same model stopped, and save the model."""
+    states = path.with_suffix("")  # a folder, until the model is whole
+    states.mkdir(parents=True, exist_ok=True)
+    state = None
+    if has_states(states):
+        state = restore(states, "cpu")
+    torch.set_float32_matmul_precision("medium")  # as train_tiny.run does, for speed
+    train(data, model, tokenizer, steps, state=state, keep=lambda latest: keep_state(states, latest))
+    torch.set_float32_matmul_precision("highest")
+    save(path, model, tokenizer)
+    shutil.rmtree(states)
 
 
 @cache

@@ -37,7 +37,7 @@ def measure(lab):
     rows, (images, right, wrong) = [], scenes(max(50, round(1000 * lab.budget)))
     counts, (pictures, labels) = TASKS["counts"], examples("counts", "test", lab.size("counts", "test"))
     for seed in lab.seeds:
-        model, tokenizer = lab.clip(seed)
+        model, tokenizer = lab.world_clip(seed)
         features = zeroshot.encode_images(model, images)
         fit = (features * zeroshot.encode_texts(model, tokenizer, right)).sum(dim=-1)
         for kind, texts in wrong.items():

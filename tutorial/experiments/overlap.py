@@ -11,9 +11,9 @@ from PIL import Image
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, contrastive_loss, normalize
 from common import BLUE, GREEN, GREY, ORANGE
-from lab import fit, take_turns
+from lab import fit
 from tasks import SCENES
-from train_tiny import BACKGROUNDS, COLOURS, OBJECTS, RELATED, TRAINING, World, article
+from train_tiny import BACKGROUNDS, COLOURS, OBJECTS, RELATED, STEPS as STEPS_OF_CLIP, TRAINING, World, article
 from tutorial.extras.fast import fold_batch_norms
 
 SHARES = {"as the mean of the paper": 0.032, "as Birdsnap": 0.121, "as Country211": 0.215}  # of a test set, planted
@@ -26,7 +26,7 @@ TEMPERATURE, STEPS = 0.07, 1000  # of the detector; the paper's saw 30 million i
 def training_scenes(world, step, n=256):
     """What the scenes of two objects show among the n of a step of training, as World.batch draws them. Steps of names
     only have none."""
-    drawn = world.scenes(world.rng(TRAINING, step), n)
+    drawn = world.scenes(world.rng(TRAINING, step), n, rivals=step >= world.rivals_from)
     world.mirror(drawn)
     return {key: values[drawn["kind"] == RELATED] for key, values in drawn.items()}
 
@@ -124,16 +124,17 @@ def measure(lab):
     rows, n = [], max(50, round(1000 * lab.budget))
     detect = detector(lab)
     for seed in lab.seeds:
-        world = World(seed)
-        take_turns(world, 1700 * lab.budget)  # as for the model that lab.clip trains
-        steps = [step for step in range(max(2, round(1700 * lab.budget))) if step >= world.names_until or step % 3]
+        # the steps of lab.world_clip that had scenes of two objects
+        many = max(2, round(STEPS_OF_CLIP["tiny-RN"] * lab.budget))
+        world = World(seed, steps=many)
+        steps = [step for step in range(world.names_alone_until, many) if step >= world.names_until or step % 3]
         sets = [test_set(world, steps, n, share, np.random.default_rng((seed, i)))
                 for i, share in enumerate((0.121, *SHARES.values()))]
         images = torch.cat([images for images, _, _ in sets])
         cosines = np.split(np.array(lab.remember(["overlap", seed], lambda: nearest(
             detect, world, steps, images).tolist())), len(sets))
         limit = threshold(cosines[0], sets[0][2])
-        model, tokenizer = lab.clip(seed)
+        model, tokenizer = lab.world_clip(seed)
         for name, (images, labels, copied), cosine in zip(SHARES, sets[1:], cosines[1:]):
             found, features = cosine >= limit, zeroshot.encode_images(model, images)
             for label, words in LABELS.items():

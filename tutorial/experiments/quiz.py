@@ -88,7 +88,7 @@ def measure(lab):
                     for i, name in enumerate(TASK.classes) if (labels == i).any())
 
     for seed in lab.seeds:
-        model, tokenizer = lab.clip(seed)
+        model, tokenizer = lab.world_clip(seed)
         weights = zeroshot.zero_shot_classifier(model, tokenizer, TASK.classes, TASK.templates)
         for squares in SQUARES:
             images, labels = pictures(n, squares)

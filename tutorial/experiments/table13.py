@@ -20,7 +20,7 @@ def measure(lab):
     captions = [text.removeprefix("a picture of ").removeprefix("a drawing of ") for text in captions]
     fits = torch.tensor([[a == b for b in captions] for a in captions])
     for seed in lab.seeds:
-        model, tokenizer = lab.clip(seed)
+        model, tokenizer = lab.world_clip(seed)
         features = zeroshot.encode_images(model, images)
         for name, prefix in PREFIXES.items():
             texts = zeroshot.encode_texts(model, tokenizer, [prefix + text for text in captions], truncate=True)
