@@ -185,19 +185,6 @@ def test_loss_of_views_by_hand():
     assert lab.nt_xent(torch.ones(6, 4)).item() == pytest.approx(math.log(5)), "a guess"
 
 
-def test_labels_are_of_the_images_that_clip_sees():
-    """An object of its only colour is told from what was drawn; scenes of two objects have no label."""
-    world, plain = lab.Shown(2), lab.World(2)
-    for step in (9, 10):  # names alone, all kinds
-        images, _ = world.batch(step, 40)
-        assert torch.equal(images, plain.batch(step, 40)[0])
-        names_only, shown = step == 9, world.shown
-        assert (shown["kind"] == 0).all() == names_only and torch.equal(images, lab.normalize(plain.draw(shown)))
-        objects, pairs = (lab.numbers(shown, kind) for kind in ("supervised", "more classes"))
-        for kind, obj, colour, a, b in zip(shown["kind"], shown["object"], shown["colour"], objects, pairs):
-            assert (a, b) == ((-100, -100) if kind == 3 else (obj[0], 12 * obj[0] + colour[0]))
-
-
 @pytest.mark.parametrize("caption, expected", [
     ("a red sun", ["a red sun"]),
     ("on the beach, a red sun above a cat", ["on the beach", "a red sun", "above a cat"]),

@@ -68,10 +68,10 @@ def test_threshold_is_the_lowest_with_the_precision():
 
 
 def test_what_is_searched_is_what_the_model_was_trained_on_and_copies_are_near():
-    world, steps = World(3), [10, 11, 13]
+    world, steps = World(3), [10, 11, 700]  # the last one has rivals
     trained = torch.cat([world.batch(step, 256)[0] for step in steps])
     seen = torch.cat([normalize(world.draw(overlap.training_scenes(world, step))) for step in steps])
-    assert all((trained - image).flatten(1).abs().amax(dim=1).min() == 0 for image in seen[:20])
+    assert all((trained - image).flatten(1).abs().amax(dim=1).min() == 0 for image in [*seen[:10], *seen[-10:]])
     images, labels, copied = overlap.test_set(world, steps, 40, 0.3, np.random.default_rng(0))
     far = torch.tensor([(seen - image).square().mean((1, 2, 3)).min() for image in images])
     assert copied.sum() == 12 and far[copied].max() < 0.65 * far[~copied].median()

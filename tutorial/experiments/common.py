@@ -179,16 +179,34 @@ def interval(statistic, *columns, draws=2000):
 
     statistic(*columns) is a number; the columns are alike long. Each draw picks as many rows as there
     are, with repetition, the same ones of all columns. Draws in which the statistic is nan are left out.
+    A column (tasks, seeds), see `of_seeds`, stands for the means over the seeds; then each draw picks seeds
+    with repetition, too, the same ones of all tasks.
     """
     rng = np.random.default_rng(0)
+    rng_of_seeds = np.random.default_rng(1)
     columns = [np.asarray(column) for column in columns]
     n = len(columns[0])
+    many = columns[0].shape[-1]  # seeds, if there are any
     values = []
     for rows in rng.integers(n, size=(draws, n)):
-        resampled = [column[rows] for column in columns]
+        resampled = []
+        seeds = rng_of_seeds.integers(many, size=many)
+        for column in columns:
+            column = column[rows]
+            if column.ndim == 2:
+                column = column[:, seeds].mean(axis=1)
+            resampled.append(column)
         values.append(statistic(*resampled))
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return low, high
+
+
+def of_seeds(rows, value):
+    """Rows of dicts -> row[value] of each task, in order of first appearance, with each seed: (tasks, seeds)."""
+    values = {}
+    for row in rows:
+        values.setdefault(row["task"], []).append(row[value])
+    return np.array(list(values.values()))
 
 
 def mean_over_seeds(rows, value, by="task"):

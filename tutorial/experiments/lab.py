@@ -9,6 +9,7 @@ import json
 import math
 import shutil
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,8 +24,8 @@ import web
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, ModifiedResNet, Tokenizer, load, normalize, save, write
 from common import OF_MEASUREMENTS, OF_MODELS, code_key
-from tasks import TASKS
-from train_tiny import (COLOURS, OBJECTS, RELATED, STEPS, TEXT_LR, World, article, keep_state, learning_rate,
+from tasks import SPLITS, TASKS, examples
+from train_tiny import (OBJECTS, STEPS, TEXT_LR, World, article, keep_state, learning_rate,
                         make_optimizer, train)
 from tutorial.extras.fast import accelerate, fold_batch_norms
 from tutorial.extras.runs import has_states, restore
@@ -96,6 +97,12 @@ class Lab:
         model, tokenizer = load(path)
         return accelerate(model), tokenizer
 
+    def occurrences(self, name):
+        """For each class of a task, in how many of the web's 30,000 captions the rarest of its words is -> a list."""
+        counts = self.remember(["words"], lambda: web.word_counts(web.Web(0).texts()))
+        task = TASKS[name]
+        return web.occurrences(task.classes, task.templates, Counter(counts))
+
     def trained(self, key, module, train_function):
         """A module with the weights that train_function(module) gives it, in eval mode.
 
@@ -111,29 +118,40 @@ class Lab:
             write(path, lambda file: torch.save(module.state_dict(), file))
         return module.eval()
 
-    def image_model(self, seed, kind, steps=None):
+    def image_model(self, seed, kind, pool=None):
         """An image encoder trained without text, of a kind in OUTPUTS -> ImageModel, for inference alone.
 
-        It is trained when it is first asked for; from then on it is read. With labels it gets 1,700
-        steps, in which it sees the very images that CLIP sees. SimCLR, which looks at each image twice,
-        gets half of them.
+        It sees a fixed pool of so many pictures (POOLS[kind] unless another number is given) again and
+        again; `seed` is that of its weights and of their order. It is trained when it is first asked for;
+        from then on it is read.
         """
-        if steps is None:
-            steps = 1700
-            if kind == "SimCLR":
-                steps = 850
-        steps = max(2, round(steps * self.budget))
+        if pool is None:
+            pool = POOLS[kind]
+        pool = max(100, round(pool * self.budget))
+        steps = max(2, round(STEPS_OF_RIVAL * self.budget))
         torch.manual_seed(seed)
         model = ImageModel(OUTPUTS[kind])
         model = model.to(memory_format=torch.channels_last)
-        world = Shown(seed)
-        take_turns(world, 1700 * self.budget)
 
         def train_function(model):
-            train_images(model, kind, world, steps)
+            levels, labels = draw_pool(kind, "train", pool)
+            train_images(model, kind, levels, labels, steps)
 
-        model = self.trained(f"{kind}-{steps}-{seed}", model, train_function)
+        model = self.trained(f"{kind}-{pool}-{steps}-{seed}", model, train_function)
         return fold_batch_norms(model)
+
+    def own_accuracy(self, seed, kind):
+        """How often an ImageModel is right on new pictures like those of its pool; nan for a kind without labels."""
+        if kind == "SimCLR":
+            return math.nan
+
+        def measure():
+            n = max(100, round(2000 * self.budget))
+            levels, labels = draw_pool(kind, "test", n)
+            outputs = zeroshot.encode_images(self.image_model(seed, kind), normalize(levels / 255))
+            return zeroshot.accuracy(outputs, labels)
+
+        return self.remember(["own accuracy", kind, seed], measure)
 
 
 def train_and_keep(path, data, model, tokenizer, steps):
@@ -144,8 +162,10 @@ def train_and_keep(path, data, model, tokenizer, steps):
     if has_states(states):
         state = restore(states, "cpu")
     torch.set_float32_matmul_precision("medium")  # as train_tiny.run does, for speed
-    train(data, model, tokenizer, steps, state=state, keep=lambda latest: keep_state(states, latest))
-    torch.set_float32_matmul_precision("highest")
+    try:
+        train(data, model, tokenizer, steps, state=state, keep=lambda latest: keep_state(states, latest))
+    finally:
+        torch.set_float32_matmul_precision("highest")
     save(path, model, tokenizer)
     shutil.rmtree(states)
 
@@ -180,12 +200,41 @@ def take_turns(world, steps):
 
 # ---- Image encoders trained without text ---------------------------------------------------------
 
-# kinds of them, and how many outputs each has
+POOL_OF_WEB = 3  # its random numbers; the world's own are 0, 1 and 2
+POOL = 3000  # labelled pictures that the rival of CLIP is trained on
+STEPS_OF_RIVAL = 850  # of 256 of them
+# kinds of encoders: how many outputs each has, and how many pictures
 OUTPUTS = {
     "supervised": len(OBJECTS),  # a class for each object
-    "more classes": len(OBJECTS) * len(COLOURS),  # a class for each object in each colour
+    "more kinds": len(web.NAMES),  # a class for each thing of the web
     "SimCLR": 128,  # features
 }
+POOLS = {"supervised": POOL, "more kinds": 10 * POOL, "SimCLR": POOL}
+
+
+def draw_pool(kind, split, n):
+    """n labelled pictures for a kind of encoder, always the same -> levels (n, 3, R, R) from 0 to 255, labels (n,).
+
+    They are of the task "objects", the miniature ImageNet. Those of "more kinds" show each one thing of
+    the web, upright and in the usual style, all things equally often.
+    """
+    if kind != "more kinds":
+        images, labels = examples("objects", split, n)
+        levels = torch.from_numpy(zeroshot.levels(images))  # (n, R, R, 3), from 0 to 1
+        return as_bytes(levels.permute(0, 3, 1, 2)), labels
+    stream = web.Web(exponent=0)
+    scenes = stream.scenes(stream.rng(POOL_OF_WEB, SPLITS.index(split)), n, "single", style=web.USUAL)
+    # a thousand at a time, which saves memory
+    parts = []
+    for places in np.split(np.arange(n), range(1000, n, 1000)):
+        some = {key: values[places] for key, values in scenes.items()}
+        parts.append(as_bytes(stream.draw(some)))
+    return torch.cat(parts), torch.from_numpy(scenes["object"][:, 0])
+
+
+def as_bytes(levels):
+    """Levels from 0 to 1 -> whole numbers from 0 to 255, in a quarter of the memory."""
+    return (255 * levels).round().byte()
 
 
 class ImageModel(nn.Module):
@@ -206,54 +255,55 @@ class ImageModel(nn.Module):
         return self.visual(images)
 
 
-def train_images(model, kind, world, steps, batch_size=256):
-    """Train an ImageModel on the images of CLIP's batches; `world` is a Shown.
+def train_images(model, kind, levels, labels, steps, batch_size=256):
+    """Train an ImageModel on a pool of pictures, levels (n, 3, R, R) from 0 to 255 with labels (n,).
 
-    "supervised" learns which of the 100 objects an image shows, as a ResNet-50 on ImageNet does.
-    "more classes" learns which of 1,100 pairs of object and colour it is, as BiT-M does on ImageNet-21k.
-    (It has 1,200 outputs; a hundred pairs are held out.) "SimCLR" learns which of all views in a batch is
-    of the same image (Chen et al. 2020). Its loss is taken behind a head, which is not kept.
+    "supervised" learns which of the 100 objects a picture shows, as a ResNet-50 on ImageNet does.
+    "more kinds" learns which of 451 things it is, as BiT-M does on ImageNet-21k. "SimCLR" learns which of
+    all views in a batch is of the same picture (Chen et al. 2020). Its loss is taken behind a head, which
+    is not kept. The optimizer is that of CLIP.
     """
     head = nn.Identity()
     if kind == "SimCLR":
         head = nn.Sequential(nn.ReLU(), nn.Linear(128, 128))
+    order = shuffled_batches(len(levels), batch_size)
 
     def loss(step):
-        images, _ = world.batch(step, batch_size)  # (B, 3, R, R)
+        chosen = next(order)
+        images = levels[chosen] / 255  # (B, 3, R, R), from 0 to 1
         if kind == "SimCLR":
-            # two views of each image
-            pixels = torch.from_numpy(zeroshot.levels(images))  # (B, R, R, 3), from 0 to 1
-            pixels = pixels.permute(0, 3, 1, 2)  # (B, 3, R, R)
-            views = torch.cat([view(pixels), view(pixels)])  # (2B, 3, R, R)
+            # two views of each picture
+            views = torch.cat([view(images), view(images)])  # (2B, 3, R, R)
             outputs = model.encode_image(normalize(views))  # (2B, 128)
             return nt_xent(head(outputs))
-        outputs = model.encode_image(images)  # (B, classes)
-        labels = numbers(world.shown, kind)  # (B,)
-        return F.cross_entropy(outputs, labels)
+        outputs = model.encode_image(normalize(crop(images)))  # (B, classes)
+        return F.cross_entropy(outputs, labels[chosen])
 
     modules = nn.ModuleDict({"visual": model.visual, "head": head})
-    fit(modules, loss, steps, text_lr=1)
+    fit(modules, loss, steps, lr=5e-3, text_lr=1, muon=True)
 
 
-class Shown(World):
-    """The world; `shown` is what the scenes of the last batch show."""
+def shuffled_batches(n, size):
+    """Yield batches of the numbers below n without end: all in a random order, then in another one, and so on.
 
-    def scenes(self, rng, n, kind=None, held_out=False, rivals=False):
-        """As in World."""
-        self.shown = super().scenes(rng, n, kind, held_out, rivals)
-        return self.shown
-
-
-def numbers(scenes, kind):
-    """The class of each scene -> (n,): its object, or with "more classes" its object in its colour.
-
-    Scenes of two related objects have no class. Theirs is -100, which cross-entropy leaves out.
+    What is too few for a batch at the end of an order is left out.
     """
-    number = scenes["object"][:, 0]
-    if kind == "more classes":
-        number = number * len(COLOURS) + scenes["colour"][:, 0]
-    number = np.where(scenes["kind"] == RELATED, -100, number)
-    return torch.from_numpy(number)
+    size = min(size, n)
+    while True:
+        order = torch.randperm(n)
+        for start in range(0, n - size + 1, size):
+            yield order[start:start + size]
+
+
+def crop(images, most=4):
+    """Images (n, 3, R, R), each moved by up to so many pixels across and down; its edge is repeated."""
+    R = images.shape[-1]
+    wider = F.pad(images, [most] * 4, mode="replicate")
+    corners = torch.randint(2 * most + 1, (len(images), 2)).tolist()
+    moved = []
+    for image, (left, top) in zip(wider, corners):
+        moved.append(image[:, top:top + R, left:left + R])
+    return torch.stack(moved)
 
 
 def view(images):
@@ -319,12 +369,12 @@ def number_scores(model, name, images):
     return outputs[:, columns]
 
 
-def fit(module, loss, steps, lr=4e-3, text_lr=TEXT_LR, every=100):
-    """Minimise loss(step), a scalar, with AdamW and the schedule of train_tiny.train.
+def fit(module, loss, steps, lr=4e-3, text_lr=TEXT_LR, every=100, muon=False):
+    """Minimise loss(step), a scalar, with AdamW or Muon and the schedule of train_tiny.train.
 
     Parameters whose names do not begin with "visual." learn at text_lr times lr.
     """
-    optimizer = make_optimizer(module, lr, 0.1, text_lr, muon=False)
+    optimizer = make_optimizer(module, lr, 0.1, text_lr, muon)
     warmup = min(50, steps // 10)
     module.train()
     for step in range(steps):
