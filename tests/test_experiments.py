@@ -69,6 +69,39 @@ def test_interval_of_a_mean_is_the_normal_one():
     assert common.interval(figure8.correlation, x, 2 * x + 1) == pytest.approx((1, 1)), "rows stay together"
 
 
+def test_interval_over_tasks_and_seeds():
+    """Tasks that are alike and seeds that are not: the interval is that of the seeds; and the other way round."""
+    seeds = np.random.default_rng(2).normal(0, 1, 40)
+    low, high = common.interval(np.mean, np.tile(seeds, (30, 1)))
+    half = 1.96 * seeds.std() / 40 ** 0.5
+    assert (low, high) == pytest.approx((seeds.mean() - half, seeds.mean() + half), abs=0.15 * half)
+    tasks = seeds[:, None].repeat(3, axis=1)
+    assert common.interval(np.mean, tasks) == pytest.approx(common.interval(np.mean, seeds))
+
+
+def test_values_of_seeds_stand_in_a_row():
+    rows = [{"task": task, "seed": seed, "x": x} for task, seed, x in (("a", 0, 1), ("b", 0, 2), ("a", 1, 3), ("b", 1, 4))]
+    assert common.of_seeds(rows, "x").tolist() == [[1, 3], [2, 4]]
+
+
+def test_rank_correlation_on_known_answers():
+    """Of any rising curve 1; with ties, ranks are shared; without, 1 - 6 sum of squared differences / (n³ - n)."""
+    x = np.array([3., 1, 4, 1.5, 9, 2])
+    assert figure5.ranks([5, 3, 5, 9]).tolist() == [1.5, 0, 1.5, 3]
+    assert figure5.rank_correlation(x, np.exp(x)) == pytest.approx(1)
+    y = np.array([2., 7, 1, 8, 2.5, 8.5])
+    rank_x, rank_y = np.array([3, 0, 4, 1, 5, 2]), np.array([1, 3, 0, 4, 2, 5])
+    assert figure5.rank_correlation(x, y) == pytest.approx(1 - 6 * ((rank_x - rank_y) ** 2).sum() / (6 ** 3 - 6))
+
+
+def test_occurrences_are_counted_once_in_the_webs_captions(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(lab.web.Web, "texts", lambda self: calls.append(1) or ["a spade", "a red heart", "a heart"])
+    for _ in range(2):
+        found = dict(zip(TASKS["card suits"].classes, Lab(tmp_path).occurrences("card suits")))
+    assert len(calls) == 1 and sorted(found.values()) == [0, 0, 1, 2]
+
+
 def test_names_stand_beside_their_points():
     """To the right; to the left if a point is there or the plot ends; below if a name before it is in the way."""
     assert figure8.beside(["sun", "sun"], [50, 80], [50, 50]) == [(False, False)] * 2

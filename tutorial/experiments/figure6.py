@@ -87,7 +87,8 @@ def draw_probes(axis, rows, look, shift):
     at = np.arange(1, len(SHOTS) + 1) + shift
     # a dot for each seed
     axis.plot(at, 100 * values.mean(axis=1), ".", color=colour, markersize=3)
-    axis.errorbar(at, mean, (mean - low, high - mean), fmt=f"{marker}-", color=colour, elinewidth=0.8,
+    bars = np.stack([mean - low, high - mean]).clip(min=0)  # below 0 by rounding, where all is alike
+    axis.errorbar(at, mean, bars, fmt=f"{marker}-", color=colour, elinewidth=0.8,
                   label=f"probe on features of {label} ({seeds} seed{plural})")
     # all examples
     full = mean_over_tasks(rows, "probe")
