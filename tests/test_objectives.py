@@ -9,12 +9,13 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
-import common
 import convirt
 import figure2
+import lab
 import objectives
 import zeroshot
 from clip_minimal import CLIPConfig, Tokenizer, contrastive_loss
+from lab import Lab
 from train_tiny import make_optimizer
 
 CONFIG = CLIPConfig(64, 48, (1, 1, 1, 1), 4, None, 64, 2, 8, 12)  # of 12 tokens 10 starts and 11 ends
@@ -119,7 +120,7 @@ def test_words_without_a_picture():
 def test_all_objectives_get_the_same_number_of_pictures(tmp_path, monkeypatch):
     """The rows of each training end at the same horizon, and each amount of words is there for each objective."""
     monkeypatch.setattr(figure2, "curve", lambda lab, seed, name, amount: [[100, 0.1], [153_600, 0.2 + amount / 100]])
-    rows = figure2.measure(common.Lab(tmp_path))
+    rows = figure2.measure(Lab(tmp_path))
     assert len(rows) == 3 * 3 * 3 * 2
     for name in figure2.OBJECTIVES:
         for amount in (0, 5, 10):
@@ -238,7 +239,7 @@ def test_a_mirrored_square():
     """The left half of the top, seen from behind: what was 5 pixels from its left edge is now 5 from the right one."""
     dot = torch.zeros(1, 1, 48, 48)
     dot[:, :, 7:9, 4:6] = 1  # its middle at (5, 8)
-    seen = common.squares(dot, torch.tensor([0.5]), torch.tensor([[-1.0, -1.0]]), torch.tensor([-1]))
+    seen = lab.squares(dot, torch.tensor([0.5]), torch.tensor([[-1.0, -1.0]]), torch.tensor([-1]))
     y, x = ((seen[0, 0].sum(d) * (torch.arange(48) + 0.5)).sum() / seen.sum() for d in (1, 0))
     assert (x.item(), y.item()) == pytest.approx((48 - 2 * 5, 2 * 8), abs=0.1)
 
@@ -246,21 +247,8 @@ def test_a_mirrored_square():
 def test_loss_of_views_by_hand():
     """Two images, their views equal and at a right angle to the others': 1 of three others is the same image."""
     outputs = torch.tensor([[2.0, 0], [0, 3], [1, 0], [0, 1]])
-    assert common.nt_xent(outputs, 0.5).item() == pytest.approx(math.log(math.exp(2) + 2) - 2)
-    assert common.nt_xent(torch.ones(6, 4)).item() == pytest.approx(math.log(5)), "a guess"
-
-
-def test_labels_are_of_the_images_that_clip_sees():
-    """An object of its only colour is told from what was drawn; scenes of two objects have no label."""
-    world, plain = common.Shown(2), common.World(2)
-    for step in (9, 10):  # names alone, all kinds
-        images, _ = world.batch(step, 40)
-        assert torch.equal(images, plain.batch(step, 40)[0])
-        names_only, shown = step == 9, world.shown
-        assert (shown["kind"] == 0).all() == names_only and torch.equal(images, common.normalize(plain.draw(shown)))
-        objects, pairs = (common.numbers(shown, kind) for kind in ("supervised", "more classes"))
-        for kind, obj, colour, a, b in zip(shown["kind"], shown["object"], shown["colour"], objects, pairs):
-            assert (a, b) == ((-100, -100) if kind == 3 else (obj[0], 12 * obj[0] + colour[0]))
+    assert lab.nt_xent(outputs, 0.5).item() == pytest.approx(math.log(math.exp(2) + 2) - 2)
+    assert lab.nt_xent(torch.ones(6, 4)).item() == pytest.approx(math.log(5)), "a guess"
 
 
 @pytest.mark.parametrize("caption, expected", [
@@ -349,7 +337,7 @@ def test_a_trained_encoder_is_what_training_begins_with(tmp_path, monkeypatch):
         torch.nn.init.constant_(encoder.layer1[0].bn3.bias, 7)
 
     monkeypatch.setattr(convirt, "fit", fit)
-    lab = common.Lab(tmp_path, 0.02)
+    lab = Lab(tmp_path, 0.02)
     encoder = convirt.trained_encoder(lab, 0)
     assert seen[2:] == pytest.approx(seen[:2], rel=1e-4) and seen[0] != seen[1]
     model = convirt.CLIP(replace(convirt.CONFIGS["tiny-RN"], vocab_size=600))
@@ -372,7 +360,7 @@ def test_runs_are_those_of_the_default(tmp_path, monkeypatch):
 
     monkeypatch.setattr(convirt, "train", train)
     monkeypatch.setattr(convirt, "make_tokenizer", lambda seed: Tokenizer([]))
-    convirt.trial(common.Lab(tmp_path), 1, kind=convirt.NonLinear)
+    convirt.trial(Lab(tmp_path), 1, kind=convirt.NonLinear)
     assert calls == [(convirt.NonLinear, 720, 256, {"warmup": 50, "every": 180})]
 
 

@@ -17,7 +17,7 @@ import overlap
 import quiz
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, normalize
-from common import Lab
+from lab import Lab
 from tasks import TASKS, examples
 from train_tiny import RELATIONS, World
 

@@ -13,7 +13,7 @@ import scaling
 import sizes
 import web
 from clip_minimal import CLIP, Tokenizer
-from common import Lab
+from lab import Lab
 from tasks import TASKS, examples
 from train_tiny import World
 

@@ -20,7 +20,8 @@ from torch import nn
 
 import train_tiny
 from clip_minimal import CLIP, CONFIGS, ModifiedResNet, normalize
-from common import BLUE, GREY, ORANGE, fit, make_tokenizer, squares
+from common import BLUE, GREY, ORANGE
+from lab import fit, make_tokenizer, squares
 from train_tiny import BACKGROUNDS, OBJECTS, PLACES, RELATIONS, World, train
 
 STEPS = train_tiny.STEPS["tiny-RN"]  # of 256 pairs, for each model

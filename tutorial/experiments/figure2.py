@@ -20,7 +20,8 @@ import torch
 from matplotlib.figure import Figure
 
 from clip_minimal import CONFIGS, Tokenizer, normalize
-from common import BLUE, GREY, ORANGE, examples_to_match, fit, take_turns
+from common import BLUE, GREY, ORANGE, examples_to_match
+from lab import fit, take_turns
 from objectives import BagOfWordsContrastive, BagOfWordsPrediction, LanguageModel
 from train_tiny import EVALUATION, OBJECTS, World, article
 from zeroshot import accuracy

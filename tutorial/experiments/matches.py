@@ -15,11 +15,12 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from common import BLUE, GREY, ORANGE, examples_to_match, number_scores, zero_shot
+from common import BLUE, GREY, ORANGE, examples_to_match, zero_shot
+from lab import number_scores
 from tasks import TASKS, examples
+from web import STEPS
 
 POOLS = [250, 500, 1000, 2000, 4000, 8000]  # labelled pictures; there are no more than the last
-STEPS = 3000  # of lab.clip
 BATCH = 256  # captioned pictures in each step
 CAPTIONS = 30_000  # those among which lab.occurrences counts
 TASK = "objects"

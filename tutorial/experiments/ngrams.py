@@ -24,12 +24,11 @@ from clip_minimal import CONFIGS, ModifiedResNet
 from common import BLUE, GREY, ORANGE, zero_shot
 from tasks import TASKS, examples
 from train_tiny import learning_rate, make_optimizer
-from web import Web
+from web import STEPS, Web
 
 LONGEST = 5  # words of an n-gram
 LEAST = 5  # how often it occurs in the captions from which the dictionary is made
 WEIGHT = 0.2  # of what the longer beginning says; the shorter ones have the rest
-STEPS = 3000  # of 256 images, as many as lab.clip takes
 LR = 5e-3  # the default of train_tiny.train
 SMALLEST = 1e-30  # what is less likely counts as so likely: its logarithm is a number
 TABLE = {  # task: the dataset that it stands for; the paper's per cent of Visual N-Grams and of CLIP

@@ -14,7 +14,8 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from common import BLUE, GREY, ORANGE, mean_over_seeds, number_scores, scores_on_task
+from common import BLUE, GREY, ORANGE, mean_over_seeds, scores_on_task
+from lab import number_scores
 from tasks import TASKS, examples
 
 LABELLED = "objects"  # the task whose labels the encoder of numbers has learned

@@ -28,7 +28,8 @@ from PIL import Image
 
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, contrastive_loss, normalize
-from common import BLUE, GREEN, GREY, ORANGE, Shown, fit, make_tokenizer
+from common import BLUE, GREEN, GREY, ORANGE
+from lab import fit, make_tokenizer
 from tasks import SCENES
 from train_tiny import BACKGROUNDS, COLOURS, EVALUATION, OBJECTS, RELATED, TRAINING, World, article, train
 from train_tiny import STEPS as STEPS_OF_CLIP
@@ -99,6 +100,15 @@ def changed(images, rng):
         copy = torch.from_numpy(np.array(Image.open(file)))  # (48, 48, 3)
         copies.append(copy.permute(2, 0, 1) / 255)
     return torch.stack(copies)
+
+
+class Shown(World):
+    """The world; `shown` is what the scenes of the last batch show."""
+
+    def scenes(self, rng, n, kind=None, held_out=False, rivals=False):
+        """As in World."""
+        self.shown = super().scenes(rng, n, kind, held_out, rivals)
+        return self.shown
 
 
 class Repeating(Shown):

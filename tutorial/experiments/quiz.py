@@ -162,7 +162,7 @@ def measure(lab):
     rows = []
     n = max(40, round(TASK.size("test") * lab.budget))
     for seed in lab.seeds:
-        model, tokenizer = lab.clip(seed)
+        model, tokenizer = lab.world_clip(seed)
         weights = zeroshot.zero_shot_classifier(model, tokenizer, TASK.classes, TASK.templates)
         for squares in SQUARES:
             images, labels = pictures(n, squares)

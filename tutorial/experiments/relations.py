@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 from clip_minimal import CLIP, CONFIGS
-from common import BLUE, GREEN, GREY, ORANGE, make_tokenizer
+from common import BLUE, GREEN, GREY, ORANGE
+from lab import make_tokenizer
 from train_tiny import (EVALUATION, MENTIONS, OBJECTS, RELATED, RELATIONS, STEPS, TEXTS, World, article,
                         caption_accuracy, train, training_step)
 from tutorial.extras.fast import accelerate

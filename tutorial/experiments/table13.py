@@ -38,7 +38,7 @@ def measure(lab):
     images, captions, relevant = scenes(n)
     rows = []
     for seed in lab.seeds:
-        model, tokenizer = lab.clip(seed)
+        model, tokenizer = lab.world_clip(seed)
         features = zeroshot.encode_images(model, images)
         for name, prefix in PREFIXES.items():
             texts = [prefix + text for text in captions]
