@@ -492,16 +492,19 @@ def test_fine_tuning_on_own_pictures(tmp_path, capsys):
     ["--freeze", "image"],
     ["--fast"],
     ["--optimizer", "adamw"],
-    ["--lr", "1e-2", "--warmup", "7", "--weight-decay", "0.2"],
+    ["--lr", "1e-2", "--warmup", "7", "--weight-decay", "0.3"],
+    ["--model", "tiny-ViT"],
 ])
 def test_every_option_goes_through_the_command_line(tmp_path, monkeypatch, argv):
     """It reaches the training, and the run that has it differs from none but in what it should."""
     hurry(monkeypatch.setattr)
-    expected = {"steps": 2, "batch_size": 8, "lr": 5e-3, "weight_decay": 0.1, "warmup": 50,
+    expected = {"steps": 2, "batch_size": 8, "lr": 5e-3, "weight_decay": 0.2, "warmup": 50,
                 "text_lr": train_tiny.TEXT_LR, "muon": "adamw" not in argv, "bfloat16": "bfloat16" in argv,
                 "every": train_tiny.EVERY}
     if "--lr" in argv:
-        expected.update(lr=1e-2, warmup=7, weight_decay=0.2)
+        expected.update(lr=1e-2, warmup=7, weight_decay=0.3)
+    if "tiny-ViT" in argv:
+        expected.update(weight_decay=0.1)
     if "--freeze" in argv:
         checkpoint(tmp_path / "given.pt")
         argv = [*argv, "--init", str(tmp_path / "given.pt")]
