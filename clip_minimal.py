@@ -473,8 +473,8 @@ WORD = re.compile(
     rf"|[^\W{NUMBERS}_]+"  # letters: what \w matches, without numbers and "_"
     rf"|[{NUMBERS}]"  # one number
     # other signs; "_" is in Python's \w, and \x1c to \x1f are in its \s, so that they have to be named.
-    # The Greek mark U+0345 is dropped, as no part of OpenAI's pattern matches it: it is not in \p{L}, and to
-    # the part for other signs, which ignores case, it is like its capital, the letter iota, no sign.
+    # The Greek mark U+0345 is dropped, as no part of OpenAI's pattern matches it: it is no letter (not in
+    # \p{L}); and as that pattern ignores case, it counts as its capital, iota, which is no other sign.
     r"|(?:[^\w\s\u0345]|[_\x1c-\x1f])+"
 )
 
@@ -695,8 +695,9 @@ def save(path, model, tokenizer):
     """
     weights = model.state_dict()  # an OrderedDict, which can have attributes
     resolution = model.config.image_resolution
-    # Shapes tell the resolution only in multiples of a patch, or of 32 for a ResNet. Where that is wrong, it is
-    # written down under the name that OpenAI's files use; only there, as open_clip's code does not know the name.
+    # Shapes tell the resolution only in multiples of a patch, or of 32 for a ResNet. If they tell a wrong one,
+    # the right one is stored, too, under the name that OpenAI's files use. Otherwise it is left out, as
+    # open_clip's code does not know that name.
     told_by_shapes = infer_config(weights, model.config.quick_gelu).image_resolution
     if told_by_shapes != resolution:
         weights["input_resolution"] = torch.tensor(resolution)
@@ -835,7 +836,7 @@ def infer_config(weights, quick_gelu):
             raise ValueError(f"vision transformers {vision_width} wide are published with heads that"
                              f" are not {HEAD_WIDTH} wide")
     else:
-        vision_width = len(weights["visual.bn3.weight"])
+        vision_width = len(weights["visual.bn3.weight"])  # of the stem's last batch norm
         patch_size = None
         vision_layers = tuple(count_blocks(f"visual.layer{stage}.") for stage in (1, 2, 3, 4))
         places = len(weights["visual.attnpool.positional_embedding"]) - 1  # one is the mean's

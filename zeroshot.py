@@ -154,13 +154,14 @@ def recall_at(k, scores, relevant):
     """The share of rows with a relevant item among their k best scores, and chance: the same for k random items."""
     best = scores.topk(k, dim=1).indices  # (rows, k)
     hit = relevant.gather(1, best).any(dim=1)  # (rows,)
-    # Chance: if all items drawn so far were wrong, the next one is wrong too with probability
-    # 1 - right / left. When only right ones are left, this is 0, and miss is 0 from then on.
-    right = relevant.sum(dim=1)  # (rows,)
+    # Chance: k items are drawn at random, one after the other, and `miss` is the probability that all are wrong.
+    # As long as they are, the items left hold all relevant ones, and the next is wrong with probability
+    # 1 - relevant / left. It is 0 once only relevant ones are left, and so is `miss` from then on.
+    how_many = relevant.sum(dim=1)  # (rows,)
     miss = torch.ones(len(scores), device=scores.device)
     for drawn in range(k):
         left = scores.shape[1] - drawn
-        miss = miss * (1 - right / left)
+        miss = miss * (1 - how_many / left)
     return hit.float().mean().item(), 1 - miss.mean().item()
 
 
@@ -205,11 +206,13 @@ def logistic_regression(features, labels, strength):
     mean = x.mean(dim=0)
     _, sizes, directions = torch.linalg.svd(x - mean, full_matrices=False)  # (P,), (P, D)
     # Along a direction the losses of all images together curve by about sizes² / N, if all N classes are
-    # equally likely, and the penalty by strength. Together that is this, divided by N:
-    curvature = sizes ** 2 + targets.shape[1] * strength  # (P,)
-    # An axis that is stretched by s curves s² times as much. With s² = B / curvature that is B / N for every
-    # axis, and 1 / N once the loss is divided by B, below.
-    stretch = (len(x) / curvature).sqrt()[:, None]  # (P, 1)
+    # equally likely, and the penalty curves by strength.
+    B = len(x)
+    N = targets.shape[1]
+    curvature = sizes ** 2 / N + strength  # (P,)
+    # Along an axis that is stretched by s, the loss curves s² times as much: with s² = B / (N curvature) it
+    # curves by B / N along every axis.
+    stretch = (B / (N * curvature)).sqrt()[:, None]  # (P, 1)
     axes = stretch * directions  # (P, D)
     z = (x - mean) @ axes.T  # (B, P)
     z_weights = z.new_zeros(z.shape[1], targets.shape[1], requires_grad=True)  # (P, N)
@@ -223,7 +226,7 @@ def logistic_regression(features, labels, strength):
         # the weights returned are directions.T @ (stretch * z_weights); directions are perpendicular and of
         # unit length, so the sum of the squares is that of stretch * z_weights
         penalty = strength / 2 * (stretch * z_weights).square().sum()
-        mean_loss = (errors + penalty) / len(x)  # has its minimum in the same place as the sum
+        mean_loss = (errors + penalty) / B  # has its minimum in the same place as the sum
         mean_loss.backward()
         return mean_loss
 
@@ -311,8 +314,8 @@ def index(model, folder, without=None, batch_size=64):
     finally:
         if new and known:  # else the file is right as it is, or there is nothing to keep
             write_index(folder, signature, known)
-    # Left out are figures, which were not encoded, and what can't be read. That has NaN for features,
-    # which are kept as well, so that it is not read and reported again next time
+    # Left out are figures, which were not encoded, and files that can't be read. Such a file has NaN for
+    # features. They are kept in the index, too, so that the file is not read and reported again next time.
     paths = []
     rows = []
     for path, key in key_of.items():
@@ -338,7 +341,7 @@ def find_pictures(folder, without=None):
     for path in files:
         if path.suffix.lower() not in PICTURES:
             continue
-        # names first, as `resolve` asks the disk
+        # the names are compared first, as `resolve` reads the disk, which is slow
         if without is not None and path.name == without.name and path.resolve() == without.resolve():
             continue
         status = path.stat()
@@ -360,8 +363,7 @@ def read_index(folder, signature):
     """What INDEX keeps -> {key: features (E,)}; nothing if another model made it."""
     try:
         with np.load(folder / INDEX) as old:
-            # the signature of the model that made it stands under "empty", see `write_index`
-            if not np.allclose(old["empty"], signature, atol=1e-4):  # other devices round differently
+            if not np.allclose(old["signature"], signature, atol=1e-4):  # other devices round differently
                 return {}
             keys = zip(old["names"].tolist(), old["stamps"].tolist())
             return dict(zip(keys, old["features"]))
@@ -377,7 +379,7 @@ def write_index(folder, signature, known):
     try:
         # whole or not at all, also when interrupted
         write(folder / INDEX, lambda file: np.savez(
-            file, empty=signature, names=names, stamps=stamps, features=features))
+            file, signature=signature, names=names, stamps=stamps, features=features))
     except OSError as error:
         print(f"index not kept: {error}", file=sys.stderr)
 
@@ -394,8 +396,8 @@ def encode_files(model, paths, batch_size=64):
             except (ValueError, OSError) as error:
                 print(f"left out: {error}", file=sys.stderr)
         features = encode_images(model, pixels).cpu().numpy()  # (B, E)
-        # This stands before `yield`, as nothing would run after the last one: zip in `index` stops when its
-        # paths have run out, and does not ask here again.
+        # This stands before `yield`. The loop in `index` ends with the last picture and does not come back
+        # here, so nothing behind the last `yield` would run.
         if len(paths) > batch_size:
             show_progress(start + len(batch), len(paths), "pictures encoded")
         yield from features

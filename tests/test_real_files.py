@@ -246,7 +246,7 @@ def test_an_index_from_before_photos_were_turned_is_made_anew(tmp_path, checkpoi
     zeroshot.index(model, tmp_path)
     content = dict(np.load(tmp_path / zeroshot.INDEX))
     right = content["features"]
-    content["blank"] = content.pop("empty")
+    content["blank"] = content.pop("signature")
     np.savez(tmp_path / zeroshot.INDEX, **{**content, "features": -right})
     assert np.allclose(zeroshot.index(model, tmp_path)[1], right)
 
