@@ -99,7 +99,7 @@ def step(model, images, tokens):
 @pytest.mark.parametrize("way", [0, 1])
 @both
 def test_training_has_the_gradients_of_the_plain_model(monkeypatch, config, way):
-    """Loss, gradient of each weight, averages of the batch norms, by either way of a linear layer."""
+    """Loss, gradient of each weight, averages of the batch norms, by either way of linear layers and attention."""
     monkeypatch.setattr(fast, "quickest", lambda key, ways, arguments: ways[way])
     plain, model = plain_model(config).train(), accelerate(plain_model(config).train())
     images, tokens = make_images(config, 6), TEXTS[[0, 1, 4, 5, 6, 9]]
@@ -418,8 +418,9 @@ def test_images_and_texts_ask_for_one_token_of_the_last_block(config):
     assert (11, 1, 128) in seen and len(set(seen)) == 1
 
 
-def test_attention_does_not_keep_its_weights_for_the_gradient():
-    """A plain one keeps (B, H, T, T) numbers, this one no tensor so large."""
+def test_attention_in_one_call_does_not_keep_its_weights_for_the_gradient(monkeypatch):
+    """A plain one keeps (B, H, T, T) numbers, this one no tensor so large, where it is the quicker way."""
+    monkeypatch.setattr(fast, "quickest", lambda key, ways, arguments: ways[0])
     kept = []
     for module in (Attention(128), accelerate(Attention(128))):
         sizes = []
@@ -572,6 +573,28 @@ def test_the_way_that_was_chosen_is_taken(monkeypatch):
     monkeypatch.setattr(fast, "linear_as_convolution", convolution)
     fast.linear(torch.ones(3, 10, 8), torch.ones(6, 8), torch.ones(6))
     assert taken == [(3, 10, 8)]
+
+
+def test_attention_has_a_choice_in_training_alone(monkeypatch):
+    """Both ways are timed once for about as many tokens, with the mask; without a gradient nothing is timed."""
+    timed = []
+
+    def time_of(way, arguments):
+        timed.append((way, arguments[3]))
+        return 2.0 if way is F.scaled_dot_product_attention else 1.0
+
+    monkeypatch.setattr(fast, "time_of", time_of)
+    q, k, v = torch.randn(3, 2, 1, 10, 64, requires_grad=True).unbind()
+    may_look = torch.ones(10, 10, dtype=torch.bool).tril()
+    with torch.no_grad():
+        expected = fast.attention(q, k, v, may_look)
+    assert not timed
+    assert_close(fast.attention(q, k, v, may_look), expected, 1e-6)
+    assert timed == [(F.scaled_dot_product_attention, may_look), (fast.attention_step_by_step, may_look)]
+    fast.attention(q[:, :, :9], k[:, :, :9], v[:, :, :9], may_look[:9, :9])
+    assert len(timed) == 2, "9 to 16 tokens"
+    other_mask = torch.ones(10, 10, dtype=torch.bool)
+    assert_close(fast.attention(q, k, v, other_mask), F.scaled_dot_product_attention(q, k, v), 1e-6)
 
 
 # ---- Compilers and exporters ---------------------------------------------------------------------

@@ -12,11 +12,11 @@ What it does, each held to the plain code by a test:
 - Beginnings that texts share are computed once. Under the causal mask a token depends on the tokens
   before it alone, so "a photo of a" is the same in a thousand prompts; and padding is never computed.
 - The last block of a transformer is computed for the one token whose output is read.
-- Attention is one call of PyTorch's, which does not keep the matrix of weights.
+- Attention is one call of PyTorch's, which does not keep the matrix of weights; on a CPU, in training, only
+  where that is quicker than step by step.
 - A linear layer is a convolution where that is quicker. PyTorch leaves products of float32 matrices to
   MKL, unless told otherwise, and convolutions to oneDNN, and on some processors the one is much slower
-  than the other. Both ways are timed on the machine at hand when a shape is first met, and the quicker
-  one is kept.
+  than the other.
 - For inference, each batch norm is folded into the convolution before it.
 
 The model may be on a CPU or a GPU and in any precision, float16 and bfloat16 too; torch.compile,
@@ -26,11 +26,13 @@ it becomes quicker. Only large_batches.checkpoint_blocks does not go together wi
 A model in training mode keeps its batch norms, can be trained and be saved. A ResNet in eval mode can
 be neither any more, as its batch norms are gone: accelerate it after saving, or after loading.
 
-The way that is quicker may be another one the next time, and the two round differently. So two runs of
+Where there are two ways, both are timed on the machine at hand when a shape is first met, and the quicker
+one is kept. The way that is quicker may be another one the next time, and the two round differently. So two runs of
 a training agree in the first digits only.
 
 Letters in shape comments: B texts or images, T tokens, D width, H heads, N nodes of the tree of beginnings.
 """
+import math
 import sys
 import time
 from pathlib import Path
@@ -41,7 +43,7 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
-from clip_minimal import (CLIP, MLP, Attention, ResidualAttentionBlock, Transformer, VisionTransformer,
+from clip_minimal import (CLIP, HEAD_WIDTH, MLP, Attention, ResidualAttentionBlock, Transformer, VisionTransformer,
                           quick_gelu, split_heads)
 
 
@@ -61,7 +63,7 @@ def accelerate(model):
     return model
 
 
-# ---- Linear layers: the quicker of two ways ------------------------------------------------------
+# ---- The quicker of two ways ---------------------------------------------------------------------
 
 QUICKEST = {}  # (what, shapes) -> the way that was quicker when the shapes were first met
 
@@ -77,13 +79,18 @@ def quickest(key, ways, arguments):
 def time_of(way, arguments):
     """Seconds for way(*arguments), its gradient included in training: the best of five."""
     needs_gradient = torch.is_grad_enabled()
-    arguments = [x.detach().requires_grad_(needs_gradient) for x in arguments]
+    arguments = list(arguments)
+    trained = []  # those that have a gradient: not a mask, which has no numbers, nor one that is not given
+    for i, x in enumerate(arguments):
+        if torch.is_tensor(x) and x.is_floating_point():
+            arguments[i] = x.detach().requires_grad_(needs_gradient)
+            trained.append(arguments[i])
     best = float("inf")
     for _ in range(5):
         start = time.perf_counter()
         y = way(*arguments)
         if needs_gradient:
-            torch.autograd.grad(y, arguments, torch.ones_like(y))
+            torch.autograd.grad(y, trained, torch.ones_like(y))
         best = min(best, time.perf_counter() - start)
     return best
 
@@ -95,9 +102,13 @@ def linear(x, weight, bias):
     tokens = x.shape[0] * x.shape[1]
     # the next power of two, as what is quicker changes slowly with the size
     about = 1 << (tokens - 1).bit_length()
-    settings = (torch.is_grad_enabled(), torch.get_num_threads(), torch.get_float32_matmul_precision())
-    key = (about, weight.shape, x.dtype, *settings)
+    key = (about, weight.shape, x.dtype, *settings())
     return quickest(key, [F.linear, linear_as_convolution], [x, weight, bias])(x, weight, bias)
+
+
+def settings():
+    """What else decides which way is quicker."""
+    return torch.is_grad_enabled(), torch.get_num_threads(), torch.get_float32_matmul_precision()
 
 
 def being_recorded():
@@ -145,8 +156,27 @@ class FastAttention(Attention):
             may_look = ~mask  # PyTorch's meaning of a mask is the opposite of ours
             if place is not None:
                 may_look = may_look[place][:, None]  # (B, 1, n, T)
-        x = F.scaled_dot_product_attention(q, k, v, may_look)  # (B, H, n or T, 64)
+        x = attention(q, k, v, may_look)  # (B, H, n or T, 64)
         return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, n or T, D)
+
+
+def attention(q, k, v, may_look):
+    """Queries (B, H, n, 64), keys and values (B, H, T, 64) -> the weighted means of the values (B, H, n, 64)."""
+    in_training = torch.is_grad_enabled() and q.requires_grad
+    if q.device.type != "cpu" or being_recorded() or not in_training:
+        return F.scaled_dot_product_attention(q, k, v, may_look)
+    ways = [F.scaled_dot_product_attention, attention_step_by_step]
+    about = 1 << (k.shape[2] - 1).bit_length()  # as in `linear`
+    key = ("attention", q.shape[0], q.shape[1], q.shape[2] == k.shape[2], about, may_look is None, q.dtype, *settings())
+    return quickest(key, ways, [q, k, v, may_look])(q, k, v, may_look)
+
+
+def attention_step_by_step(q, k, v, may_look):
+    """The same as clip_minimal.Attention has it."""
+    scores = q @ k.transpose(-2, -1) / math.sqrt(HEAD_WIDTH)  # (B, H, n, T)
+    if may_look is not None:
+        scores = scores.masked_fill(~may_look, -math.inf)
+    return scores.softmax(dim=-1) @ v  # (B, H, n, 64)
 
 
 class FastBlock(ResidualAttentionBlock):
