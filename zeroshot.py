@@ -156,7 +156,8 @@ def recall_at(k, scores, relevant):
     hit = relevant.gather(1, best).any(dim=1)  # (rows,)
     # Chance: k items are drawn at random, one after the other, and `miss` is the probability that all are wrong.
     # As long as they are, the items left hold all relevant ones, and the next is wrong with probability
-    # 1 - relevant / left. It is 0 once only relevant ones are left, and so is `miss` from then on.
+    # 1 - relevant / left. Once only relevant ones are left, this factor is 0, and `miss` stays 0 whatever the
+    # later factors are.
     how_many = relevant.sum(dim=1)  # (rows,)
     miss = torch.ones(len(scores), device=scores.device)
     for drawn in range(k):
@@ -205,13 +206,13 @@ def logistic_regression(features, labels, strength):
     # it. The minimum stays the same.
     mean = x.mean(dim=0)
     _, sizes, directions = torch.linalg.svd(x - mean, full_matrices=False)  # (P,), (P, D)
-    # Along a direction the losses of all images together curve by about sizes² / N, if all N classes are
-    # equally likely, and the penalty curves by strength.
+    # Where all N classes are equally likely, the loss of an image curves by about 1 / N in each score. All
+    # images together give sizes² / N along a direction of the features, and the penalty adds strength.
     B = len(x)
     N = targets.shape[1]
     curvature = sizes ** 2 / N + strength  # (P,)
     # Along an axis that is stretched by s, the loss curves s² times as much: with s² = B / (N curvature) it
-    # curves by B / N along every axis.
+    # curves by B / N along every axis, so that the mean over the B images, taken below, curves by 1 / N.
     stretch = (B / (N * curvature)).sqrt()[:, None]  # (P, 1)
     axes = stretch * directions  # (P, D)
     z = (x - mean) @ axes.T  # (B, P)
@@ -314,8 +315,8 @@ def index(model, folder, without=None, batch_size=64):
     finally:
         if new and known:  # else the file is right as it is, or there is nothing to keep
             write_index(folder, signature, known)
-    # Left out are figures, which were not encoded, and files that can't be read. Such a file has NaN for
-    # features. They are kept in the index, too, so that the file is not read and reported again next time.
+    # Left out are figures, which were not encoded, and files that can't be read, whose features are NaN. The
+    # index keeps the NaN, too, so that such a file is not read and reported again next time.
     paths = []
     rows = []
     for path, key in key_of.items():
@@ -396,8 +397,8 @@ def encode_files(model, paths, batch_size=64):
             except (ValueError, OSError) as error:
                 print(f"left out: {error}", file=sys.stderr)
         features = encode_images(model, pixels).cpu().numpy()  # (B, E)
-        # This stands before `yield`. The loop in `index` ends with the last picture and does not come back
-        # here, so nothing behind the last `yield` would run.
+        # Progress is shown before `yield`, as nothing behind the last `yield` would run: `zip`, in `index`, ends
+        # when it has no more paths, and asks for no more features.
         if len(paths) > batch_size:
             show_progress(start + len(batch), len(paths), "pictures encoded")
         yield from features
