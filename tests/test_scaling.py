@@ -148,12 +148,12 @@ def made_up_rows():
         webs = {"web": -0.2}
         if sizes.resnet(name):
             webs["equal frequencies"] = -0.1
-        for web, power in webs.items():
+        for frequencies, power in webs.items():
             for seed in (0, 1):
                 for task, told, part in (("a", "often", 1), ("b", "seldom", 0.8), ("objects", "often", 0.6)):
                     error = 0.5 * part * x ** power if sizes.resnet(name) else 0.8
-                    rows.append({"model": name, "MFLOPs": x, "web": web, "task": task, "told": told, "seed": seed,
-                                 "chance": 0.1, "zero-shot": 1 - error, "probe": 0.5 if task == "a" else ""})
+                    rows.append({"model": name, "MFLOPs": x, "web": frequencies, "task": task, "told": told,
+                                 "seed": seed, "chance": 0.1, "zero-shot": 1 - error, "probe": 0.5 if task == "a" else ""})
                 rows.append({**rows[-1], "task": "c", "told": "never", "zero-shot": 0.1, "probe": ""})
     return rows
 
