@@ -6,7 +6,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
 import bill
-from common import Lab
+from lab import Lab
 
 
 @pytest.fixture(scope="module")

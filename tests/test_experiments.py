@@ -19,13 +19,16 @@ import figure5
 import figure6
 import figure7
 import figure8
+import lab
 import limits
 import number_to_text
 import overlap
 import run
 import sizes
+import table13
+import typographic
 from clip_minimal import CONFIGS
-from common import Lab
+from lab import Lab
 from tasks import TASKS
 from train_tiny import COLOURS, OBJECTS, RELATIONS
 
@@ -37,7 +40,7 @@ def cache(tmp_path_factory):
         small = replace(CONFIGS["tiny-RN"], embed_dim=64, vision_width=4, transformer_width=64)
         patch.setitem(CONFIGS, "tiny-RN", small)
         for train in ("train", "train_images"):
-            patch.setattr(common, train, lambda *arguments, **options: None)
+            patch.setattr(lab, train, lambda *arguments, **options: None)
         yield tmp_path_factory.mktemp("cache")
 
 
@@ -68,6 +71,39 @@ def test_interval_of_a_mean_is_the_normal_one():
     assert common.interval(figure8.correlation, x, 2 * x + 1) == pytest.approx((1, 1)), "rows stay together"
 
 
+def test_interval_over_tasks_and_seeds():
+    """Tasks that are alike and seeds that are not: the interval is that of the seeds; and the other way round."""
+    seeds = np.random.default_rng(2).normal(0, 1, 40)
+    low, high = common.interval(np.mean, np.tile(seeds, (30, 1)))
+    half = 1.96 * seeds.std() / 40 ** 0.5
+    assert (low, high) == pytest.approx((seeds.mean() - half, seeds.mean() + half), abs=0.15 * half)
+    tasks = seeds[:, None].repeat(3, axis=1)
+    assert common.interval(np.mean, tasks) == pytest.approx(common.interval(np.mean, seeds))
+
+
+def test_values_of_seeds_stand_in_a_row():
+    rows = [{"task": task, "seed": seed, "x": x} for task, seed, x in (("a", 0, 1), ("b", 0, 2), ("a", 1, 3), ("b", 1, 4))]
+    assert common.of_seeds(rows, "x").tolist() == [[1, 3], [2, 4]]
+
+
+def test_rank_correlation_on_known_answers():
+    """Of any rising curve 1; with ties, ranks are shared; without, 1 - 6 sum of squared differences / (n³ - n)."""
+    x = np.array([3., 1, 4, 1.5, 9, 2])
+    assert figure5.ranks([5, 3, 5, 9]).tolist() == [1.5, 0, 1.5, 3]
+    assert figure5.rank_correlation(x, np.exp(x)) == pytest.approx(1)
+    y = np.array([2., 7, 1, 8, 2.5, 8.5])
+    rank_x, rank_y = np.array([3, 0, 4, 1, 5, 2]), np.array([1, 3, 0, 4, 2, 5])
+    assert figure5.rank_correlation(x, y) == pytest.approx(1 - 6 * ((rank_x - rank_y) ** 2).sum() / (6 ** 3 - 6))
+
+
+def test_occurrences_are_counted_once_in_the_webs_captions(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(lab.web.Web, "texts", lambda self: calls.append(1) or ["a spade", "a red heart", "a heart"])
+    for _ in range(2):
+        found = dict(zip(TASKS["card suits"].classes, Lab(tmp_path).occurrences("card suits")))
+    assert len(calls) == 1 and sorted(found.values()) == [0, 0, 1, 2]
+
+
 def test_names_stand_beside_their_points():
     """To the right; to the left if a point is there or the plot ends; below if a name before it is in the way."""
     assert figure8.beside(["sun", "sun"], [50, 80], [50, 50]) == [(False, False)] * 2
@@ -91,6 +127,62 @@ def test_measurements_are_made_once(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         Lab(tmp_path).remember(["y"], lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     assert Lab(tmp_path).remember(["y"], lambda: 3) == 3
+
+
+def test_keys_change_with_code_and_not_with_sentences(tmp_path):
+    """A changed number makes new models and measurements; a changed docstring or comment leaves them what they are."""
+    path = tmp_path / "code.py"
+
+    def key(source):
+        path.write_text(source, encoding="utf-8")
+        common.code_key.cache_clear()
+        return common.code_key((path,))
+
+    first = key('"""Of it."""\nclass A:\n    """One."""\n    x = 1\n\n\ndef f():\n    """Two."""\n    return "Three."\n')
+    told = key('"""About."""\nclass A:\n    """1."""\n    x = 1  # one\n\ndef f():\n    # so\n    return "Three."\n')
+    number = key('class A:\n    x = 2\n\n\ndef f():\n    return "Three."\n')
+    text = key('class A:\n    x = 1\n\n\ndef f():\n    return "Four."\n')
+    assert told == first and len({first, number, text}) == 3
+
+
+def test_changed_code_makes_models_and_measurements_anew(tmp_path, monkeypatch):
+    calls = []
+    for code in ("a", "a", "b"):
+        monkeypatch.setattr(lab, "code_key", lambda paths: code)
+        Lab(tmp_path).remember(["x"], lambda: calls.append("measured"))
+        Lab(tmp_path).trained("y", torch.nn.Linear(1, 1), lambda module: calls.append("trained"))
+    assert calls == 2 * ["measured", "trained"]
+
+
+def test_what_the_two_models_of_the_lab_learn_from(cache, monkeypatch):
+    """web.py's stream for 3,000 steps and train_tiny.py's for 720, at a hundredth of them, each once."""
+    calls = []
+    monkeypatch.setattr(lab.web.Web, "texts", lambda self: ["a red sun", "a blue cat"])
+    monkeypatch.setattr(lab, "make_tokenizer", lambda seed: lab.Tokenizer([]))
+    monkeypatch.setattr(lab, "train", lambda data, model, tokenizer, steps, **options: calls.append(
+        (type(data), data.seed, steps, getattr(data, "names_until", 0))))
+    for _ in range(2):
+        Lab(cache, 0.01).clip(7)
+        Lab(cache, 0.01).world_clip(7)
+    assert calls[0][:3] == (lab.web.Web, 7, 30) and calls[1:] == [(lab.World, 7, 7, round(0.8 * 7))]
+
+
+def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
+    """From the state that it kept; and no states are left beside the model."""
+    seen = []
+
+    def train(data, model, tokenizer, steps, state, keep):
+        seen.append(state and state["step"])
+        keep({"step": 50, "history": [{}]})
+        if state is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab, "train", train)
+    monkeypatch.setattr(lab, "save", lambda path, model, tokenizer: path.write_text("whole"))
+    with pytest.raises(KeyboardInterrupt):
+        lab.train_and_keep(tmp_path / "clip.pt", None, None, None, 100)
+    lab.train_and_keep(tmp_path / "clip.pt", None, None, None, 100)
+    assert seen == [None, 50] and [path.name for path in tmp_path.iterdir()] == ["clip.pt"]
 
 
 def test_perfect_features_and_random_ones(cache, monkeypatch):
@@ -126,6 +218,38 @@ def test_captions_of_the_limits_by_hand():
         assert [phrase.split()[1] for phrase in others[3].split(f" {word} ")] == colours[::-1]
 
 
+def test_the_attack_changes_what_is_written_and_nothing_else(monkeypatch):
+    """Under either name the ground is the same; a model that reads alone says the word, and both say the object else."""
+    labels, words, images = typographic.pictures(40)
+    assert list(images) == ["nothing", "its own name", "another's name"] and (labels != words).all()
+    _, own, other = images.values()
+    assert torch.equal(own[:, :, 0], other[:, :, 0]), "the ground is the same, at the upper edge"
+    assert all((a - b).abs().amax() > 0.5 for a, b in zip(own, other))
+
+    def name_scores(model, tokenizer, pixels):
+        is_read = model == "reads" and torch.equal(pixels, other)
+        return torch.nn.functional.one_hot(words if is_read else labels, 10).float()
+
+    monkeypatch.setattr(typographic, "pictures", lambda n: (labels, words, images))
+    monkeypatch.setattr(typographic, "name_scores", name_scores)
+    monkeypatch.setattr(Lab, "clip", lambda lab, seed: ("reads", None))
+    monkeypatch.setattr(Lab, "world_clip", lambda lab, seed: ("does not", None), raising=False)
+    rows = typographic.measure(Lab(Path("unused"), seeds=(0, 1)))
+    assert len(rows) == 2 * 2 * 3
+    for row in rows:
+        attacked = row["model"] == typographic.MODELS[0] and row["written"] == "another's name"
+        assert (row["true name"], row["other name"]) == ((0, 1) if attacked else (1, 0))
+
+
+def test_captions_of_table_13_have_no_prefix_and_the_gain_is_of_recall_at_1():
+    _, captions, relevant = table13.scenes(60)
+    assert not any(text.startswith(("a picture", "a drawing")) for text in captions) and relevant.diagonal().all()
+    rows = [{"prefix": prefix, "recall": recall, "seed": seed, "chance": 0.1, "value": 0.5 + gain * (prefix != "none")}
+            for recall, gain in (("image to text R@1", 0.02), ("text to image R@1", 0.04), ("image to text R@5", 0.3))
+            for prefix in table13.PREFIXES for seed in (0, 1)]
+    assert table13.gain_of_prefix(rows) == "+3.0 points"
+
+
 # ---- From models to figures ------------------------------------------------------------------------------------------
 
 
@@ -137,8 +261,11 @@ def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache,
     for module in (figure6, figure7):
         monkeypatch.setattr(module, "SHOTS", [1, 16])
     monkeypatch.setattr(overlap, "STEPS", 250)
-    monkeypatch.setattr(sizes, "STEPS", 500)
-    monkeypatch.setattr(convirt, "PAIRS", 100 * 256)
+    monkeypatch.setattr(sizes, "STEPS", 100)
+    monkeypatch.setattr(sizes, "SEARCH_STEPS", 100)
+    monkeypatch.setattr(Lab, "occurrences", lambda lab, task: [len(task)] * 4, raising=False)
+    monkeypatch.setattr(convirt, "STEPS", 100)
+    monkeypatch.setattr(convirt, "LABEL_STEPS", 100)
     argv = [name, "--budget", "0.02", "--seeds", "0", "--out", str(tmp_path), "--cache", str(cache)]
     assert run.main(argv) == 0
     with open(tmp_path / f"{name}.csv", encoding="utf-8") as file:

@@ -88,3 +88,67 @@ def test_gradient_reaches_the_image_through_longer_and_shorter_beginnings(model)
     assert images.grad.abs().sum(dim=(1, 2, 3)).min() > 0
     used = model.embedding.grad.abs().sum(1) > 0
     assert all(used[found[ngram]] for ngram in [("sun",), ("a", "red"), ("a", "cat")])
+
+
+class Lab:
+    """Trains anew each time; notes the key."""
+
+    budget = 0.001
+    seeds = (3,)
+
+    def batch(self):
+        return 4
+
+    def trained(self, key, module, train_function):
+        self.key = key
+        train_function(module)
+        return module.eval()
+
+
+def test_each_seed_sees_the_pairs_of_the_web_that_clip_sees(monkeypatch):
+    """The batches of Web(seed), from the first step on, and the dictionary of its captions."""
+    asked = []
+
+    class Stream:
+        """Stands in for Web: two captions, noise for pictures."""
+
+        def __init__(self, seed):
+            self.seed = seed
+
+        def texts(self):
+            return TEXTS * ngrams.LEAST
+
+        def batch(self, step, n):
+            asked.append((self.seed, step, n))
+            return torch.randn(n, 3, 48, 48), (TEXTS * n)[:n]
+
+    small = replace(CONFIGS["tiny-RN"], vision_width=4, embed_dim=16)
+    monkeypatch.setitem(CONFIGS, "tiny-RN", small)
+    monkeypatch.setattr(ngrams, "Web", Stream)
+    lab = Lab()
+    model, found = ngrams.ngram_model(lab, 3)
+    assert asked == [(3, 0, 4), (3, 1, 4), (3, 2, 4)] and "3" in lab.key
+    assert found == ngrams.dictionary(TEXTS, least=1)
+    # what was learned is a finite number for each n-gram, and another one than at the start
+    torch.manual_seed(3)
+    untrained = ngrams.VisualNGrams(small, found)
+    assert model.embedding.isfinite().all() and not torch.equal(model.embedding, untrained.embedding)
+
+
+def test_training_makes_the_words_likelier():
+    """Thirty steps on two pictures with a caption each: each caption is likelier than before, and than the other one."""
+    torch.manual_seed(0)
+    found = ngrams.dictionary(TEXTS, least=1)
+    model = ngrams.VisualNGrams(replace(CONFIGS["tiny-RN"], vision_width=4, embed_dim=16), found)
+    images = torch.randn(2, 3, 48, 48)
+    captions = ["a red sun", "a cat"]
+
+    class Stream:
+        def batch(self, step, n):
+            return images, captions
+
+    before = ngrams.classify(model, found, images, captions).diagonal()
+    ngrams.learn(model, Stream(), found, steps=30, batch_size=2)
+    scores = ngrams.classify(model, found, images, captions)
+    assert scores.argmax(dim=1).tolist() == [0, 1]
+    assert (scores.diagonal() > before + 1).all()

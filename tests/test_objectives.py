@@ -9,12 +9,13 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tutorial/experiments"))
-import common
 import convirt
 import figure2
+import lab
 import objectives
 import zeroshot
 from clip_minimal import CLIPConfig, Tokenizer, contrastive_loss
+from lab import Lab
 from train_tiny import make_optimizer
 
 CONFIG = CLIPConfig(64, 48, (1, 1, 1, 1), 4, None, 64, 2, 8, 12)  # of 12 tokens 10 starts and 11 ends
@@ -65,6 +66,71 @@ def test_likelihoods_of_all_texts_add_up_to_one():
     whole = model.log_likelihood(feature.expand(len(short), -1), short).exp().sum()
     x = model.log_likelihood(feature.expand(len(longer), -1), longer).exp().sum()
     assert 0 < whole < whole + x < 1
+
+
+@torch.no_grad()
+def test_corrected_scores_are_logarithms_of_a_ratio():
+    """With two other images: p(text | image) / ((p(text | first) + p(text | second)) / 2)."""
+    model = make(objectives.LanguageModel)
+    corrected = model.corrected_scores(IMAGES[:2], TOKENS, IMAGES[2:])
+    given = [model.log_likelihood(model.encode_image(IMAGES[i:i + 1]).expand(4, -1), TOKENS).exp() for i in range(4)]
+    for i in range(2):
+        expected = (given[i] / ((given[2] + given[3]) / 2)).log()
+        assert torch.allclose(corrected[i], expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_experiment_corrects_the_language_model_alone(monkeypatch):
+    """A text that is likely whatever is shown wins without the correction, and not with it."""
+    labels = torch.tensor([0, 1, 2, 3])
+    likelihoods = torch.eye(4) - torch.tensor([0, 5., 5., 5.])
+    for kind, expected in ((objectives.LanguageModel, 1), (objectives.BagOfWordsPrediction, 0.25)):
+        model = make(kind)
+        monkeypatch.setattr(kind, "scores", lambda model, images, tokens: likelihoods)
+        assert figure2.look(model, TOKENS, IMAGES, labels, IMAGES) == expected and model.training
+
+
+def test_words_without_a_picture():
+    """They are no words of the world, one token each, at the end of each caption; pictures stay as they are."""
+    assert len(set(figure2.UNSEEN)) == len(figure2.UNSEEN) >= 100
+    world = figure2.World(3)
+    captions = world.texts()
+    assert not set(" ".join(captions).lower().split()) & set(figure2.UNSEEN)
+    tokenizer = figure2.make_tokenizer(3)
+    assert all(len(tokenizer.encode(" " + word)) == 1 for word in figure2.UNSEEN)
+    longer = figure2.add_words(captions, 10, world.rng(figure2.ADDED))
+    assert max(len(tokenizer.encode(text)) for text in longer) <= 62, "the context has room for all"
+    plain, wordy = figure2.Wordy(3, 0, 600), figure2.Wordy(3, 5, 600)
+    assert plain.names_until == wordy.names_until
+    images, short = plain.batch(1, 40)
+    same, long = wordy.batch(1, 40)
+    assert torch.equal(images, same) and long == wordy.batch(1, 40)[1], "the same for the same step"
+    world = figure2.World(3)
+    figure2.take_turns(world, 600)
+    assert short == world.batch(1, 40)[1], "no word, no change"
+    for a, b in zip(short, long):
+        assert b.startswith(a + " ") and len(b[len(a):].split()) == 5
+        assert set(b[len(a):].split()) <= set(figure2.UNSEEN)
+    added = {b[len(a):] for a, b in zip(short, long)}
+    assert len(added) > 35, "each caption has its own"
+    later = wordy.batch(2, 40)[1]
+    assert not any(text.endswith(words) for text in later for words in added), "and so has each step"
+
+
+def test_all_objectives_get_the_same_number_of_pictures(tmp_path, monkeypatch):
+    """The rows of each training end at the same horizon, and each amount of words is there for each objective."""
+    monkeypatch.setattr(figure2, "curve", lambda lab, seed, name, amount: [[100, 0.1], [153_600, 0.2 + amount / 100]])
+    rows = figure2.measure(Lab(tmp_path))
+    assert len(rows) == 3 * 3 * 3 * 2
+    for name in figure2.OBJECTIVES:
+        for amount in (0, 5, 10):
+            assert figure2.curve_of(rows, name, amount, 2) == ([100, 153_600], [0.1, 0.2 + amount / 100])
+
+
+def test_medians_of_factors_in_words():
+    assert figure2.told([(2.0, False), (3.0, False), (9.0, False)]) == "3.0"
+    assert figure2.told([(2.0, False), (3.0, True), (9.0, False)]) == "at least 3.0"
+    assert figure2.told([(2.0, False), (math.nan, False)]) == "not reached"
 
 
 def test_shares_by_hand():
@@ -173,7 +239,7 @@ def test_a_mirrored_square():
     """The left half of the top, seen from behind: what was 5 pixels from its left edge is now 5 from the right one."""
     dot = torch.zeros(1, 1, 48, 48)
     dot[:, :, 7:9, 4:6] = 1  # its middle at (5, 8)
-    seen = common.squares(dot, torch.tensor([0.5]), torch.tensor([[-1.0, -1.0]]), torch.tensor([-1]))
+    seen = lab.squares(dot, torch.tensor([0.5]), torch.tensor([[-1.0, -1.0]]), torch.tensor([-1]))
     y, x = ((seen[0, 0].sum(d) * (torch.arange(48) + 0.5)).sum() / seen.sum() for d in (1, 0))
     assert (x.item(), y.item()) == pytest.approx((48 - 2 * 5, 2 * 8), abs=0.1)
 
@@ -181,21 +247,8 @@ def test_a_mirrored_square():
 def test_loss_of_views_by_hand():
     """Two images, their views equal and at a right angle to the others': 1 of three others is the same image."""
     outputs = torch.tensor([[2.0, 0], [0, 3], [1, 0], [0, 1]])
-    assert common.nt_xent(outputs, 0.5).item() == pytest.approx(math.log(math.exp(2) + 2) - 2)
-    assert common.nt_xent(torch.ones(6, 4)).item() == pytest.approx(math.log(5)), "a guess"
-
-
-def test_labels_are_of_the_images_that_clip_sees():
-    """An object of its only colour is told from what was drawn; scenes of two objects have no label."""
-    world, plain = common.Shown(2), common.World(2)
-    for step in (9, 10):  # names alone, all kinds
-        images, _ = world.batch(step, 40)
-        assert torch.equal(images, plain.batch(step, 40)[0])
-        names_only, shown = step == 9, world.shown
-        assert (shown["kind"] == 0).all() == names_only and torch.equal(images, common.normalize(plain.draw(shown)))
-        objects, pairs = (common.numbers(shown, kind) for kind in ("supervised", "more classes"))
-        for kind, obj, colour, a, b in zip(shown["kind"], shown["object"], shown["colour"], objects, pairs):
-            assert (a, b) == ((-100, -100) if kind == 3 else (obj[0], 12 * obj[0] + colour[0]))
+    assert lab.nt_xent(outputs, 0.5).item() == pytest.approx(math.log(math.exp(2) + 2) - 2)
+    assert lab.nt_xent(torch.ones(6, 4)).item() == pytest.approx(math.log(5)), "a guess"
 
 
 @pytest.mark.parametrize("caption, expected", [
@@ -271,3 +324,56 @@ def test_a_changed_world_changes_training_alone():
     assert torch.equal(images, full[0]) and all(short in long for short, long in zip(captions, full[1]))
     assert captions != full[1] and captions == world.batch(10, 64)[1], "the same for the same step"
     assert world.examples(5)[1] == plain.examples(5)[1]
+
+
+def test_a_trained_encoder_is_what_training_begins_with(tmp_path, monkeypatch):
+    """All weights but the projection are the encoder's, which learned from the same few batches again and again."""
+    monkeypatch.setattr(convirt, "LABEL_BATCHES", 2)
+    seen = []
+
+    def fit(encoder, loss, steps, text_lr):
+        assert text_lr == 1, "the whole encoder learns at the same rate"
+        seen.extend(loss(step).item() for step in range(4))
+        torch.nn.init.constant_(encoder.layer1[0].bn3.bias, 7)
+
+    monkeypatch.setattr(convirt, "fit", fit)
+    lab = Lab(tmp_path, 0.02)
+    encoder = convirt.trained_encoder(lab, 0)
+    assert seen[2:] == pytest.approx(seen[:2], rel=1e-4) and seen[0] != seen[1]
+    model = convirt.CLIP(replace(convirt.CONFIGS["tiny-RN"], vocab_size=600))
+    projection = model.visual.attnpool.c_proj.weight.clone()
+    convirt.begin_with(model, encoder)
+    assert (model.visual.layer1[0].bn3.bias == 7).all()
+    assert torch.equal(model.visual.attnpool.q_proj.weight, encoder.attnpool.q_proj.weight)
+    assert torch.equal(model.visual.attnpool.c_proj.weight, projection)
+
+
+def test_runs_are_those_of_the_default(tmp_path, monkeypatch):
+    """720 steps with Muon at the rates and turns that train_tiny.py has by itself."""
+    calls = []
+
+    def train(world, model, tokenizer, steps, batch_size, **options):
+        plain = convirt.World(1)
+        assert (world.names_alone_until, world.names_until) == (plain.names_alone_until, plain.names_until)
+        calls.append((type(model), steps, batch_size, options))
+        world.results = {}
+
+    monkeypatch.setattr(convirt, "train", train)
+    monkeypatch.setattr(convirt, "make_tokenizer", lambda seed: Tokenizer([]))
+    convirt.trial(Lab(tmp_path), 1, kind=convirt.NonLinear)
+    assert calls == [(convirt.NonLinear, 720, 256, {"warmup": 50, "every": 180})]
+
+
+def test_interval_of_an_effect():
+    """Of 1, 2 and 3: standard deviation 1, standard error 1 / sqrt(3), times Student's 4.30."""
+    mean, half = convirt.mean_and_interval(np.array([1.0, 2.0, 3.0]))
+    assert (mean, half) == (2, pytest.approx(4.30 / 3 ** 0.5))
+    assert math.isnan(convirt.mean_and_interval(np.array([1.0]))[1])
+
+
+def test_effects_compare_the_same_seeds():
+    rows = [{"change": name, "seed": seed, "measure": key, "value": (50 + 10 * seed + (name != "CLIP")) / 100, "chance": 0}
+            for seed in (0, 1, 2) for name in convirt.CHANGES for key in convirt.MEASURES]
+    axis = convirt.draw(rows).axes[0]
+    dots = [line.get_xdata() for line in axis.lines if line.get_label() == "a seed"]
+    assert np.allclose(dots, 1), "one point each, though seeds are ten apart"

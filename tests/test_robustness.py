@@ -17,9 +17,9 @@ import overlap
 import quiz
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, normalize
-from common import Lab
+from lab import Lab
 from tasks import TASKS, examples
-from train_tiny import World
+from train_tiny import RELATIONS, World
 
 # ---- Shifts ----------------------------------------------------------------------------------------------------------
 
@@ -34,9 +34,64 @@ def test_effective_robustness_is_the_height_above_a_line_of_logits():
 
 
 def test_tasks_of_some_of_the_objects():
-    assert "another font" in figure13.SOME and "animals" in figure13.SOME and "card suits" in figure13.SOME
-    assert not {"objects", "grey", "tools", "two objects", "typographic attack"} & set(figure13.SOME)
-    assert len(figure13.SHIFTS) == 9
+    assert "another font" in figure15.SOME and "animals" in figure15.SOME and "card suits" in figure15.SOME
+    assert not {"objects", "grey", "tools", "two objects", "typographic attack"} & set(figure15.SOME)
+    assert len(figure13.SHIFTS) == 9 and set(figure13.SHIFTS) - set(figure13.SEEN) == {"occlusion"}
+
+
+def test_accuracy_among_some_classes_leaves_out_other_pictures_and_other_answers():
+    """Of classes 3 and 1 alone: the picture of class 0 doesn't count, and the score of class 2 is not looked at."""
+    scores = torch.tensor([[9., 0, 0, 0], [0, 1, 9, 2], [0, 1, 9, 2], [0, 3, 9, 2]])
+    labels = torch.tensor([0, 3, 1, 1])
+    assert figure13.accuracy_among(torch.tensor([3, 1]), scores, labels) == pytest.approx(2 / 3)
+    assert figure13.accuracy_among(torch.arange(4), scores, labels) == 1 / 4
+
+
+def test_interval_over_tasks_and_seeds_sees_either_differ():
+    """A table that differs by task alone and one that differs by seed alone have intervals; a constant has none."""
+    steps = np.arange(6.)
+    by_task = np.tile(steps[:, None], (1, 6))
+    for table in (by_task, by_task.T):
+        low, high = figure13.interval_over_both(table)
+        assert 0.5 < low < 1.7 and 3.3 < high < 4.5, "2.5 plus or minus 1.37"
+    assert figure13.interval_over_both(np.full((4, 3), 7)).tolist() == [7, 7]
+
+
+def shifted_rows(ahead):
+    """Supervised models whose logits under a shift are less by 1; zero-shot's are more than that by `ahead` of the shift."""
+    rows = []
+    for shift in figure13.SHIFTS:
+        for seed in (0, 1):
+            models = {str(pool): i + seed / 2 - 2 for i, pool in enumerate(figure13.POOLS)} | {"zero-shot": 0}
+            for model, logit in models.items():
+                height = ahead[shift] if model == "zero-shot" else 0
+                rows.append({"shift": shift, "seed": seed, "model": model, "objects": 1 / (1 + math.exp(-logit)),
+                             "accuracy": 1 / (1 + math.exp(-logit + 1 - height))})
+    return rows
+
+
+def test_figure_13_measures_from_the_line_of_each_shift():
+    """At even odds 26.9 % are expected: with a logit more by 1, on the seen shifts, zero-shot gets 50 %."""
+    ahead = dict.fromkeys(figure13.SEEN, 1) | {"occlusion": 0}
+    rows = shifted_rows(ahead)
+    assert figure13.robustness(rows, figure13.SEEN) == pytest.approx(np.full((8, 2), 50 - 100 / (1 + math.e)))
+    assert figure13.robustness(rows, ["occlusion"]) == pytest.approx(np.zeros((1, 2)), abs=1e-9)
+    *_, bars = figure13.draw(rows).axes
+    assert "+23.1 points" in bars.get_title() and "occlusion +0.0" in bars.get_title().replace("-0.0", "+0.0")
+
+
+def test_figure_15_measures_from_the_same_line():
+    """A probe that gets as many points more than zero-shot on objects as under the shift is not as far above the line."""
+    rows = shifted_rows(dict.fromkeys(figure13.SHIFTS, 1))
+    for row in list(rows):
+        if row["model"] == "zero-shot":
+            rows.append(row | {"model": "all", "objects": 0.9, "accuracy": row["accuracy"] + 0.1})
+        else:
+            row["model"] = "pool of " + row["model"]
+    expected = 1 / (1 + math.e / 9)  # the odds of 0.9 are 9
+    assert figure15.robustness(rows, "zero-shot", ["grey"]) == pytest.approx(np.full((1, 2), 50 - 100 / (1 + math.e)))
+    assert figure15.robustness(rows, "all", ["grey"]) == pytest.approx(np.full((1, 2), 60 - 100 * expected))
+    assert figure15.gains(rows, "all", "zero-shot", ["grey", "blur"]) == pytest.approx(np.full((2, 2), 10))
 
 
 # ---- Overlap ---------------------------------------------------------------------------------------------------------
@@ -67,24 +122,73 @@ def test_threshold_is_the_lowest_with_the_precision():
     assert overlap.threshold(cosines, ~copied & (cosines < 0.6)) == math.inf
 
 
-def test_what_is_searched_is_what_the_model_was_trained_on_and_copies_are_near():
-    world, steps = World(3), [10, 11, 13]
-    trained = torch.cat([world.batch(step, 256)[0] for step in steps])
-    seen = torch.cat([normalize(world.draw(overlap.training_scenes(world, step))) for step in steps])
-    assert all((trained - image).flatten(1).abs().amax(dim=1).min() == 0 for image in seen[:20])
-    images, labels, copied = overlap.test_set(world, steps, 40, 0.3, np.random.default_rng(0))
-    far = torch.tensor([(seen - image).square().mean((1, 2, 3)).min() for image in images])
-    assert copied.sum() == 12 and far[copied].max() < 0.65 * far[~copied].median()
-    assert {key: value.shape for key, value in labels.items()} == {
-        "object": (40, 2), "colour": (40, 2), "background": (40, 1)}
+def made_up_sets(world):
+    return [overlap.make_test_set(world, number, 40, 0.3) for number in (0, 1)]
+
+
+def test_copies_are_near_their_pictures_and_each_has_its_caption():
+    world = World(3)
+    first, second = made_up_sets(world)
+    assert first.copied.sum() == len(first.copies) == len(first.captions) == 12
+    originals = first.images[torch.from_numpy(first.copied)]
+    distance = (first.copies[:, None] - originals).square().mean((2, 3, 4))  # (12, 12)
+    assert torch.equal(distance.argmin(dim=1), torch.arange(12)) and distance.diagonal().min() > 0
+    assert not torch.equal(first.images, second.images), "another number is another set"
+    shapes = {label: truth.shape for label, truth in first.labels.items()}
+    assert shapes == {"object": (40, 2), "colour": (40, 2), "object in its colour": (40, 2), "background": (40, 1)}
+    names, _ = overlap.classes_of("object in its colour")
+    for caption, row in zip(first.captions, np.flatnonzero(first.copied)):
+        for number in first.labels["object in its colour"][row]:
+            without_colour = names[number].split(" ", 2)[2]
+            assert names[number] in caption or without_colour in caption
+
+
+def test_a_batch_ends_with_copies_which_take_turns():
+    """24 pairs have two places for copies; five copies take turns. All else is the world's."""
+    copies, names = torch.arange(5.).view(5, 1, 1, 1).expand(5, 3, 48, 48), list("abcde")
+    world = overlap.Repeating(3, 100, copies, names)
+    plain = World(3, steps=100)
+    for step, expected in ((0, [0, 1]), (1, [2, 3]), (2, [4, 0])):
+        images, captions = world.batch(step, 24)
+        assert images[-2:, 0, 0, 0].tolist() == expected and captions[-2:] == [names[i] for i in expected]
+        plain_images, plain_captions = plain.batch(step, 24)
+        assert torch.equal(images[:-2], plain_images[:-2]) and captions[:-2] == plain_captions[:-2]
+
+
+def test_search_sees_what_training_shows_of_two_things():
+    """Step 0 has names alone, and of two things the copies only; late steps have rivals, and the search sees them."""
+    copies = torch.zeros(1, 3, 48, 48)
+    world = overlap.Repeating(3, 100, copies, ["a"])
+    assert torch.equal(overlap.pictures_of_two_things(world, 0, 24), copies.repeat(2, 1, 1, 1))
+    for step in (4, 95):
+        seen = overlap.pictures_of_two_things(world, step, 64)
+        images, captions = World(3, steps=100).batch(step, 64)
+        related = [any(f" {words} " in caption for words in RELATIONS) for caption in captions[:59]]
+        assert torch.equal(seen[:-5], images[:59][torch.tensor(related)]) and sum(related) > 1
+        assert (seen[-5:] == 0).all()
 
 
 def test_nearest_finds_an_exact_copy(monkeypatch):
     monkeypatch.setattr(zeroshot, "encode_images", lambda model, x: torch.nn.functional.normalize(x.flatten(1), dim=-1))
     world = World(3)
-    images = normalize(world.draw(overlap.training_scenes(world, 4)))[:2]
-    cosines = overlap.nearest(None, world, [1, 4], torch.cat([images, images.flip(3)]))
+    images = normalize(world.draw(world.scenes(world.rng(7), 4, "related")))
+    repeating = overlap.Repeating(3, 10, images[:2], ["a", "b"])
+    cosines = overlap.nearest(None, repeating, 2, 24, images)
     assert cosines[:2] == pytest.approx(1, abs=1e-5) and cosines[2:].max() < 0.9999
+
+
+def test_accuracies_of_the_parts_by_hand():
+    """Of ten pictures three are found, two of these right; of the other seven, four. p is that of 2 or more of 3."""
+    found = np.arange(10) < 3
+    right = np.array([True, True, False, True, True, True, True, False, False, False])
+    values = overlap.accuracies_of(right, found)
+    assert values["all"] == 0.6 and values["clean"] == 4 / 7 and values["overlap"] == 2 / 3
+    q = 4 / 7
+    assert values["p"] == pytest.approx(3 * q ** 2 * (1 - q) + q ** 3)
+    low = values["low"]
+    assert 3 * low ** 2 * (1 - low) + low ** 3 == pytest.approx(0.0025), "the interval is of 99.5 %"
+    nothing = overlap.accuracies_of(right, found & False)
+    assert nothing["clean"] == nothing["all"] == 0.6 and math.isnan(nothing["overlap"]) and nothing["p"] == 1
 
 
 # ---- Detection -------------------------------------------------------------------------------------------------------
@@ -160,10 +264,54 @@ def test_windows_that_know_the_object_find_it(monkeypatch):
     monkeypatch.setattr(detection, "window_scores", scores)
     monkeypatch.setattr(detection, "patch_scores", lambda *_: torch.rand(4, 3, 4, 100))
     monkeypatch.setattr(zeroshot, "encode_images", lambda model, x: torch.zeros(len(x), 100))
-    boxes, areas, fit = detection.answers(None, torch.eye(100), images, objects)["windows"]
+    found, heat = detection.answers(None, torch.eye(100), images, objects, detection.boxes_of(masks))
+    boxes, _, fit = found["windows"]
     inside = detection.filled(boxes) * masks == masks
     assert inside.all(), "the box holds the object"
     assert (fit.topk(3).indices.sort().values == objects.sort().values).all()
+    # the heat map is hotter inside of the object's box than outside, and the figure's has means over 8 x 8 pixels
+    truth = detection.filled(detection.boxes_of(masks))  # (4, 3, 96, 144)
+    within = (heat * truth).sum((-2, -1)) / truth.sum((-2, -1))
+    without = (heat * (1 - truth)).sum((-2, -1)) / (1 - truth).sum((-2, -1))
+    assert (within > 3 * without).all()
+    small = detection.shrink(heat[:, 0])
+    assert small.shape == (4, 12, 18) and (small.amax((1, 2)) == 100).all()
+    for of_scene, cells in zip(heat[:, 0], small):
+        means = cell_means(of_scene)
+        assert (cells - 100 * means / means.max()).abs().max() < 0.51
+
+
+def cell_means(heat):
+    """The mean over each 8 x 8 pixels of a heat map (96, 144), from a view."""
+    return heat.view(12, 8, 18, 8).mean(dim=(1, 3))
+
+
+def test_no_window_overlaps_an_object_more_than_the_best_possible_one():
+    """Against a loop over all windows; for a box that is a window it is that window."""
+    at = detection.windows()
+    truth = torch.stack([at[300], torch.tensor([3, 5, 41, 30]), torch.tensor([100, 50, 130, 90])])[:, None]  # (3, 1, 4)
+    best = detection.best_possible(truth)
+    assert best[0, 0].tolist() == at[300].tolist()
+    for box, found in zip(truth[:, 0], best[:, 0]):
+        values = [detection.overlap(box, window).item() for window in at]
+        assert found.tolist() in at.tolist() and detection.overlap(box, found).item() == max(values)
+
+
+def test_pointing_game_by_hand():
+    truth = torch.tensor([10, 20, 30, 40])
+    boxes = torch.tensor([[0, 0, 144, 96], [0, 20, 40, 40], [0, 20, 20, 41], [28, 38, 32, 41], [0, 20, 18, 40]])
+    assert detection.pointed(boxes, truth).tolist() == [False, True, True, False, False]
+
+
+def test_an_answer_is_judged_by_hand():
+    """Two objects: one box is right, the other one beside it; of the two names said first one is there."""
+    truth = torch.tensor([[[0, 0, 40, 40], [100, 50, 140, 90]]])
+    boxes = torch.tensor([[[0, 0, 40, 40], [0, 50, 40, 90]]])
+    fit = torch.tensor([[0.1, 0.9, 0.3, 0.0]])
+    row = detection.judge(boxes, detection.filled(boxes), fit, truth, detection.filled(truth), torch.tensor([[1, 3]]))
+    assert row == {"found": 0.5, "box": 0.5, "pointed": 0.5, "mask": 0.5, "named": 0.5}
+    row = detection.judge(truth, detection.filled(truth), None, truth, detection.filled(truth), torch.tensor([[1, 3]]))
+    assert row["found"] == row["mask"] == 1 and math.isnan(row["named"])
 
 
 # ---- Quiz ------------------------------------------------------------------------------------------------------------
@@ -183,6 +331,19 @@ def test_scores_by_hand():
     assert values["one person"] == pytest.approx(1 / 3) and values["one person, of guesses"] == pytest.approx(1 / 2)
     assert quiz.scores([*people, person(truth)])["majority"] == 1
     assert quiz.scores([person([None] * 24)]) == dict.fromkeys(quiz.TABLE_2, 0)
+
+
+def test_an_answer_that_is_always_given_is_no_easy_class():
+    """All is called by class 2: all hits and all false alarms. Of a person who is right or says nothing there are none."""
+    labels = [0, 1, 2, 2, 3]
+    hits, false_alarms = quiz.hits_and_false_alarms(quiz.rows_of("x", 0, 3, [2] * 5, labels))
+    assert hits[:4].tolist() == false_alarms[:4].tolist() == [0, 0, 1, 0] and np.isnan(hits[4:]).all()
+    rows = quiz.rows_of("x", 0, 3, [0, None, 2, 1, 3], labels)
+    assert [row["right"] for row in rows] == [1, 0, 0.5, 1] and [row["pictures"] for row in rows] == [1, 1, 2, 1]
+    counts = quiz.confusion(rows + rows)
+    assert counts.sum() == 2 * 4 and counts[2, [1, 2]].tolist() == [2, 2]
+    hits, false_alarms = quiz.hits_and_false_alarms(rows + rows)
+    assert hits[:4].tolist() == [1, 0, 0.5, 1] and false_alarms[:4].tolist() == [0, 0.25, 0, 0]
 
 
 def test_a_quiz_that_is_left_early_writes_nothing(tmp_path, monkeypatch, capsys):

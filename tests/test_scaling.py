@@ -11,8 +11,9 @@ import common
 import figure4
 import scaling
 import sizes
+import web
 from clip_minimal import CLIP, Tokenizer
-from common import Lab
+from lab import Lab
 from tasks import TASKS, examples
 from train_tiny import World
 
@@ -42,55 +43,141 @@ def test_full_budget_leaves_nothing_out():
                - {TASKS[name].group for name in scaling.PROBED}) == 0
 
 
-def test_a_model_is_trained_once_on_its_own_settings(tmp_path, monkeypatch):
+@pytest.fixture
+def trainings(monkeypatch):
+    """What the models are trained with; nothing is trained. The second of three rates has the lowest loss."""
     calls = []
 
-    def train(data, model, tokenizer, steps, batch_size, lr, warmup, muon):
-        assert data.evaluate(model, tokenizer, 300) == {}, "tasks measure it"
-        assert not muon
-        calls.append((steps, batch_size, lr, data.names_until))
+    def train(data, model, tokenizer, steps, batch_size, lr, warmup):
+        assert isinstance(data, sizes.Web) and data.evaluate(model, tokenizer, 300) == {}, "tasks measure it"
+        calls.append((data.seed, data.exponent, steps, batch_size, lr))
         torch.nn.init.constant_(model.ln_final.bias, 7)
+        return [{"loss": 9.0}, {"loss": abs(lr - sizes.RATES[1])}]
 
     monkeypatch.setattr(sizes, "train", train)
-    monkeypatch.setattr(common, "make_tokenizer", lambda seed: Tokenizer([]))
-    for budget, name in ((1, "RN-4"), (1, "RN-4"), (1, "ViT-64/16"), (0.1, "RN-4")):
-        model, _ = sizes.clip(Lab(tmp_path, budget), 0, name)
+    monkeypatch.setattr(sizes, "make_tokenizer", lambda seed: Tokenizer([]))
+    return calls
+
+
+def test_a_model_is_trained_once_at_the_best_of_three_rates(tmp_path, trainings):
+    for budget, seed, exponent in ((1, 0, 1.0), (1, 0, 1.0), (1, 0, 0.0), (1, 1, 1.0), (0.1, 0, 1.0)):
+        model, _ = sizes.clip(Lab(tmp_path, budget), seed, "RN-4", exponent)
         assert (model.ln_final.bias == 7).all() and not model.training, "what was trained is what is loaded"
-    assert calls == [(1700, 256, 4e-3, 1300), (1700, 256, 2e-3, 1300), (170, 128, 4e-3, 130)]
-    monkeypatch.setattr(Lab, "clip", lambda lab, seed: f"train_tiny.py's, seed {seed}")
-    assert sizes.clip(Lab(tmp_path), 3, "RN-16") == "train_tiny.py's, seed 3"
+    tried = [(9, 1.0, 300, 256, lr) for lr in sizes.RATES]
+    tried_at_a_tenth = [(9, 1.0, 30, 128, lr) for lr in sizes.RATES]
+    best = sizes.RATES[1]
+    assert trainings == [*tried, (0, 1.0, 1500, 256, best), (0, 0.0, 1500, 256, best), (1, 1.0, 1500, 256, best),
+                         *tried_at_a_tenth, (0, 1.0, 150, 128, best)]
 
 
 def test_ways_are_those_of_the_zero_shot_classifier():
     torch.manual_seed(0)
     tokenizer, config = Tokenizer.train(World().texts()[:200], 600), sizes.MODELS["RN-4"]
     model, lab = CLIP(sizes.replace(config, vocab_size=len(tokenizer.vocab))).eval(), Lab(Path("unused"), 0.02)
-    row, = figure4.by_way(lab, "RN-4", config, 5, model, tokenizer, ["animals"])
+    row = figure4.measure_task(lab, 5, "animals", model, tokenizer)
     images, labels = examples("animals", "test", lab.size("animals", "test"))
     names = ["cat", "mouse", "cow", "monkey"]
-    assert (row["task"], row["seed"], row["chance"]) == ("animals", 5, 0.25)
-    for way, templates, classes in (("bare names", ["{}"], names), ("ensemble", None, None),
-                                    ("one sentence", ["a picture of {}"], [f"a {name}" for name in names])):
+    assert (row["task"], row["seed"], row["chance"], row["homonyms"]) == ("animals", 5, 0.25, 1)
+    plain = [f"a {name}" for name in names]
+    typed = ["a cat", "a mouse, an animal", "a cow", "a monkey"]
+    for way, templates, classes in (("bare names", ["{}"], names), ("one sentence", ["a picture of {}"], plain),
+                                    ("typed sentence", ["a picture of {}"], typed), ("ensemble", None, typed)):
         assert row[way] == common.zero_shot(model, tokenizer, "animals", images, labels, templates, classes)
 
 
+def test_typed_sentences_say_what_captions_say():
+    """Categories are those of the web for a name that means two things; a sentence of the task's own may tell, too."""
+    for label, category in figure4.MEANT.items():
+        assert category in {web.CATEGORY_OF[thing] for thing in web.HOMONYMS[label]}
+    classes, templates = figure4.wordings("card suits")["typed sentence"]
+    assert templates == ["a picture of {}"]
+    assert classes == ["a spade, a card suit", "a heart", "a diamond, a card suit", "a club, a card suit"]
+    assert figure4.typed("an orange star") == "an orange star, a shape" and figure4.typed("star") == "star"
+    assert figure4.wordings("arrows")["typed sentence"][1] == ["an arrow {}"]
+    assert figure4.wordings("tools")["typed sentence"][1] == ["{}, a tool"]
+    assert all(figure4.wordings(name)["typed sentence"][1] for name in TASKS)
+    with_homonyms = {name for name in TASKS if figure4.has_homonyms(name)}
+    assert {"card suits", "animals", "objects", "held-out pairs", "grey", "polygons", "religious signs"} <= with_homonyms
+    assert not {"chess pieces", "letters", "zodiac", "counts", "weather", "colours"} & with_homonyms
+
+
+def test_gains_of_prompts_are_points_over_bare_names():
+    rows = [{"task": task, "seed": seed, "homonyms": int(task == "a"), "chance": 0.1, "bare names": 0.25,
+             "one sentence": 0.25, "typed sentence": 0.3 + 0.1 * seed, "ensemble": 0.5 if task == "a" else 0.25}
+            for seed in (0, 1) for task in ("a", "b")]
+    assert figure4.gains(rows, "typed sentence") == pytest.approx(np.array([[5, 15], [5, 15]]))
+    assert figure4.gains(rows, "ensemble") == pytest.approx(np.array([[25, 25], [0, 0]]))
+
+
 def test_slope_of_a_power_law():
-    """Errors of four tasks that fall with the square root of the operations, and one of three ResNets' figure."""
+    """Errors of two seeds and three tasks that fall with the square root of the operations."""
     x = np.array([1., 10, 100, 1000])
-    errors = [[8 / a ** 0.5, 2 / a ** 0.5, 4 / a ** 0.5] for a in x]
+    errors = np.array([[[8, 2, 4], [4, 1, 2]]]) / x[:, None, None] ** 0.5
+    assert errors.shape == (4, 2, 3)
     assert scaling.slope(x, errors) == pytest.approx(-0.5)
-    assert scaling.slope(x, [[30, 50]] * 4) == pytest.approx(0)
+    assert scaling.slope(x, np.full((4, 2, 3), 30.)) == pytest.approx(0)
 
 
-def test_the_line_goes_through_resnets_alone():
-    rows = [{"model": name, "MFLOPs": sizes.megaflops(config), "task": task, "seed": 0, "chance": 0.1, "probe": "",
-             "zero-shot": 1 - 0.5 * part * sizes.megaflops(config) ** -0.2 if sizes.resnet(name) else 0.3}
-            for name, config in sizes.MODELS.items() for task, part in (("a", 1), ("b", 0.8), ("c", 0.6))]
-    for row in rows:
-        row["probe"] = 0.5 if row["task"] == "a" else ""
+def test_interval_over_seeds_and_tasks():
+    """Of the mean of seed + task, each normal: the variance is the sum of both parts' variances."""
+    rng = np.random.default_rng(3)
+    of_seeds, of_tasks = rng.normal(0, 3, 40), rng.normal(0, 2, 50)
+    values = (of_seeds[:, None] + of_tasks)[None]  # (1, 40, 50)
+    low, high = scaling.resampled(lambda drawn: drawn.mean(), values)
+    half = 1.96 * (of_seeds.var() / 40 + of_tasks.var() / 50) ** 0.5
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.15 * half)
+    same = scaling.resampled(lambda drawn: drawn.mean(), np.tile(of_tasks, (1, 3, 1)) * 0 + 5)
+    assert tuple(same) == (5, 5)
+
+
+def test_groups_of_tasks_by_the_median_of_their_words(monkeypatch):
+    lab = Lab(Path("unused"))
+    for counts, group in (([0, 100, 500], "often"), ([0, 99, 500], "seldom"), ([0, 0, 0, 900], "never")):
+        monkeypatch.setattr(Lab, "occurrences", lambda lab, task: counts, raising=False)
+        assert scaling.told(lab, "animals") == group
+
+
+def made_up_rows():
+    """Errors of ResNets fall with the operations to the power of -0.2, except where words are never told.
+
+    Those of transformers stay. On the control all is as on the web, at half the power.
+    """
+    rows = []
+    for name, config in sizes.MODELS.items():
+        x = sizes.megaflops(config)
+        webs = {"web": -0.2}
+        if sizes.resnet(name):
+            webs["equal frequencies"] = -0.1
+        for frequencies, power in webs.items():
+            for seed in (0, 1):
+                for task, told, part in (("a", "often", 1), ("b", "seldom", 0.8), ("objects", "often", 0.6)):
+                    error = 0.5 * part * x ** power if sizes.resnet(name) else 0.8
+                    rows.append({"model": name, "MFLOPs": x, "web": frequencies, "task": task, "told": told,
+                                 "seed": seed, "chance": 0.1, "zero-shot": 1 - error, "probe": 0.5 if task == "a" else ""})
+                rows.append({**rows[-1], "task": "c", "told": "never", "zero-shot": 0.1, "probe": ""})
+    return rows
+
+
+def test_tables_and_the_least_error():
+    rows = made_up_rows()
     x, y = scaling.table(rows, "probe", False)
-    assert len(x) == 3 and (y == 50).all() and y.shape == (3, 1), "tasks without a probe are left out"
-    left, right = scaling.draw(rows).axes
-    label = next(text.get_text() for text in left.get_legend().get_texts() if "slope" in text.get_text())
-    assert label == "slope -0.200 (95 % over tasks -0.200 to -0.200)"
-    assert "12 tasks" not in right.get_title() and "mean of 1 tasks" in right.get_title()
+    assert len(x) == 3 and (y == 50).all() and y.shape == (3, 2, 1), "tasks without a probe are left out"
+    assert scaling.table(rows, "zero-shot", True, group="often")[1].shape == (5, 2, 2)
+    x, y = scaling.table(rows, "zero-shot", True, group="never")
+    assert y == pytest.approx(np.full((5, 2, 1), 10))
+    assert len(scaling.table(rows, "zero-shot", False, "equal frequencies")[0]) == 0
+    assert scaling.least_error(rows) == pytest.approx(90 / 4), "one of four tasks is guessed"
+    assert scaling.converged(rows, sizes.megaflops(sizes.MODELS["RN-16"]))
+    assert not scaling.converged(rows, sizes.megaflops(sizes.MODELS["ViT-192/8"])), "20 % of the objects"
+
+
+def test_lines_are_drawn_through_the_right_models():
+    figure = scaling.draw(made_up_rows())
+    _, groups, control, probes = figure.axes
+    labels = [text.get_text() for axis in (groups, control) for text in axis.get_legend().get_texts()]
+    wanted = {"often told (2 tasks)": -0.2, "seldom told (1 tasks)": -0.2, "never told (1 tasks)": 0,
+              "web": -0.2, "equal frequencies": -0.1}
+    for label, (name, slope) in zip(labels, wanted.items()):
+        found_name, rest = label.split(": slope ")
+        assert found_name == name and float(rest.split()[0]) == pytest.approx(slope, abs=1e-3)
+    assert "mean of 1 tasks" in probes.get_title()

@@ -402,6 +402,41 @@ def test_the_program_trains_and_replaces_nothing(tmp_path, monkeypatch, capsys, 
     assert (tmp_path / "clip.pt").read_bytes() == before and (own / "tasks.csv").read_text() == "mine"
 
 
+def test_a_stopped_run_goes_on_and_leaves_its_model_to_the_experiments(tmp_path, monkeypatch, capsys):
+    """What is stopped after the first state ends, by --resume, with the weights of a run that was not stopped."""
+    monkeypatch.setattr(web, "TASKS", {})
+    monkeypatch.setattr(web, "zero_shot_table", lambda *arguments: [{"task": "none"}])
+    monkeypatch.setattr(web, "print_tasks", lambda *arguments: None)
+    monkeypatch.setattr(web, "FOR_EXPERIMENTS", tmp_path / "kept")
+    monkeypatch.setattr(Web, "evaluate", lambda self, model, tokenizer, n=0: {"things": (0.5, 0.1)})
+    monkeypatch.setattr(Web, "texts", lambda self: 50 * ["a red sun", "a spade"])
+    monkeypatch.setattr(Web, "batch", lambda self, step, n: (
+        torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(step)), ["a red sun", "a spade"]))
+    monkeypatch.setattr(web, "CONFIGS", {"tiny-RN": web.replace(CONFIGS["tiny-RN"], vision_width=4, context_length=77)})
+    whole = web.train
+
+    def stopped(*arguments, state, keep):
+        def keep_and_stop(latest):
+            keep(latest)
+            raise KeyboardInterrupt
+        whole(*arguments, every=2, state=state, keep=keep_and_stop)
+
+    def argv(name, *more):
+        return ["--steps", "4", "--device", "cpu", "--out", str(tmp_path / name), *more]
+
+    monkeypatch.setattr(web, "train", lambda *arguments, **options: whole(*arguments, every=2, **options))
+    assert web.main(argv("a")) == 0
+    monkeypatch.setattr(web, "train", stopped)
+    assert web.main(argv("b")) == 130
+    monkeypatch.setattr(web, "train", whole)
+    assert web.main(argv("b", "--resume", "--seed", "1")) == 2 and "'seed': 0" in capsys.readouterr().err
+    assert web.main(argv("b", "--resume")) == 0
+    kept = web.model_path(tmp_path / "kept", 4, 0)
+    weights = [load(path)[0].state_dict() for path in (tmp_path / "a/clip.pt", tmp_path / "b/clip.pt", kept)]
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]) and torch.equal(value, weights[2][name]), name
+
+
 def test_show_draws_a_contact_sheet(tmp_path, stream):
     assert web.main(["--show", "--device", "cpu", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "show.png").stat().st_size > 100_000

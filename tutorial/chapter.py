@@ -73,7 +73,7 @@ def steps(full, least=2):
 def trained():
     """-> (model, tokenizer) of `python train_tiny.py`, which is run now if it was not yet: two to four minutes."""
     out = HERE.parent / "runs" / ("tiny" if BUDGET == 1 else f"tiny-{BUDGET:g}")
-    settings = ["--steps", str(steps(750, 60)), "--batch-size", str(min(256, steps(2560)))]
+    settings = ["--steps", str(steps(train_tiny.STEPS["tiny-RN"], 60)), "--batch-size", str(min(256, steps(2560)))]
     if not (out / "clip.pt").exists() and train_tiny.main(["--out", str(out), *settings]):
         raise RuntimeError("training did not end well; its last line says why")
     return load(out / "clip.pt")

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from clip_minimal import CONFIGS, SHA256
 from common import BLUE, GREEN, GREY, ORANGE
 from flops import flops
+from train_tiny import STEPS
 
 PAIRS = 32 * 400_000_000  # 32 epochs (Section 2.5) of 400 million pairs (Section 2.2)
 BATCH = 32_768
@@ -14,7 +15,8 @@ UTILISATION = 0.2  # of the peak; assumed of all machines, as these two runs cam
 # Peak rates, operations per second on dense half-precision matrices whose products are added up in float32.
 V100 = 125e12  # NVIDIA, "Programming Tensor Cores in CUDA 9"
 H100 = 989e12  # SXM: half of the 1,979 TFLOPS that its data sheet gives with sparsity
-LAPTOP = 75.9e12  # RTX 4090 of 140 W: 76 multiprocessors, 256 multiply-adds each a clock, 1.95 GHz (hmc-tech.com)
+# RTX 4090 of 140 W: 76 multiprocessors, 256 multiply-adds each a clock, 1.95 GHz (hmc-tech.com)
+LAPTOP = 75.9e12
 MACHINES = {"a laptop's RTX 4090": LAPTOP, "a node of 8 H100": 8 * H100, "100 such nodes": 800 * H100}
 DAY = 86400
 
@@ -24,12 +26,12 @@ def operations(name):
 
     Texts are as long as the context. What gradient checkpointing runs again is not counted, as it is
     not needed. The model for 336 pixels is ViT-L/14's after one more epoch (Section 2.5); tiny-RN has
-    the 1,700 steps of train_tiny.py.
+    the default run of train_tiny.py.
     """
     for_image, for_text = flops(CONFIGS[name])
     step = 3 * (for_image + for_text)  # of one pair
     if name == "tiny-RN":
-        return step * 1700 * 256
+        return step * STEPS[name] * 256
     if name == "ViT-L/14@336px":
         return operations("ViT-L/14") + step * PAIRS / 32
     return step * PAIRS
@@ -80,30 +82,44 @@ def draw(rows):
 
     A model like tiny-RN is too small to keep those busy, so it is not there.
     """
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = Figure(figsize=(8.5, 5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    draw_v100(left, rows)
+    draw_machines(right, rows[1:])
+    for axis in (left, right):
+        axis.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return figure
+
+
+def draw_v100(axis, rows):
+    """A bar for each model, its days in numbers, and a star where the paper tells them."""
     names = [row["model"] for row in rows]
-    # days of one V100, and what the paper tells
     days = np.array([row["V100 days"] for row in rows])
-    left.barh(names, days, color=BLUE, label="from the operations")
-    told = [row for row in rows if row["utilisation"]]
-    shares = ", ".join(f"{row['utilisation']:.1%}" for row in told)
-    left.plot([row["paper's V100 days"] for row in told], [row["model"] for row in told], "*", color=ORANGE,
-              markersize=14, label=f"the paper's: {shares} of the peak")
+    axis.barh(names, days, color=BLUE, label="from the operations")
     for name, value in zip(names, days):
-        text = f"{value:,.0f}" if value > 1 else f"{value * DAY:.0f} s"
-        left.text(2.2 * value, name, text, va="center", fontsize=8)
-    left.set(xscale="log", xlim=(days.min() / 3, days.max() * 60), ylim=(len(rows) - 0.4, -0.6),
-             xlabel=f"days of one V100 at {UTILISATION:.0%} of its peak rate")
-    # days on machines of today
-    for machine, colour, marker in zip(MACHINES, (ORANGE, GREEN, BLUE), "os^"):
-        values = [row[f"days on {machine}"] for row in rows[1:]]
-        right.plot(values, names[1:], marker, color=colour, label=machine)
+        text = f"{value:,.0f}"
+        if value < 1:
+            text = f"{value * DAY:.0f} s"
+        axis.text(3 * value, name, text, va="center", fontsize=9)
+    # the two runs of the paper
+    told = [row for row in rows if row["utilisation"]]
+    told_days = [row["paper's V100 days"] for row in told]
+    told_names = [row["model"] for row in told]
+    shares = " and ".join(f"{row['utilisation']:.1%}" for row in told)
+    axis.plot(told_days, told_names, "*", color=ORANGE, markersize=14, label=f"the paper's: {shares} of the peak")
+    axis.set(xscale="log", xlabel=f"days of one V100 at {UTILISATION:.0%} of its peak")
+    axis.set_xlim(days.min() / 3, days.max() * 200)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def draw_machines(axis, rows):
+    """A mark for each model and machine; lines at an hour, a day and so on."""
+    names = [row["model"] for row in rows]
+    for machine, colour, marker in zip(MACHINES, [ORANGE, GREEN, BLUE], "os^"):
+        days = [row[f"days on {machine}"] for row in rows]
+        axis.plot(days, names, marker, color=colour, label=machine)
     marks = {"hour": 1 / 24, "day": 1, "month": 365.25 / 12, "year": 365.25, "century": 36525}
     for name, value in marks.items():
-        right.axvline(value, color=GREY, linewidth=0.7, zorder=0)
-        right.text(value, 0.3, name, ha="center", fontsize=8, backgroundcolor="white")
-    right.set(xscale="log", xlim=(0.02, 2e5), xlabel=f"days at {UTILISATION:.0%} of the peak rate")
-    for axis in (left, right):
-        axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
-    return figure
+        axis.axvline(value, color=GREY, linewidth=0.7, zorder=0)
+        axis.text(value, 0.2, name, ha="center", fontsize=9, backgroundcolor="white")
+    axis.set(xscale="log", xlim=(0.01, 3e5), xlabel=f"days at {UTILISATION:.0%} of the peak")

@@ -1,4 +1,8 @@
-"""Figure 7: how many labelled examples a class match zero-shot."""
+"""Figure 7: how many labelled examples a class match zero-shot.
+
+The paper reads from the curves of few-shot probes on CLIP's features how many examples of each class reach
+zero-shot's result (Section 3.1.5): a median of 5.4 and a mean of 20.8. Ours does the same on its tasks.
+"""
 import math
 
 import numpy as np
@@ -31,9 +35,13 @@ def draw(rows):
     end = 2 * max([*finite, SHOTS[-1]])
     axis.barh(range(len(rows)), values.clip(max=end), color=BLUE)
     for i, value in enumerate(values):
-        text = f"{value:.1f}" if math.isfinite(value) else "never"
-        axis.text(min(value, end) * 1.03, i, text, va="center", fontsize=8)
-    axis.set_yticks(range(len(rows)), [row["task"] for row in rows], fontsize=8)
+        text = f"{value:.1f}"
+        if value < 1:
+            text = "< 1"
+        if not math.isfinite(value):
+            text = "never"
+        axis.text(min(value, end) * 1.03, i, text, va="center", fontsize=9)
+    axis.set_yticks(range(len(rows)), [row["task"] for row in rows], fontsize=9)
     low, high = interval(np.median, values)
     axis.set_xlim(0.4, 1.5 * values.clip(max=end).max())
     axis.set(xscale="log", xlabel="labelled examples per class to match zero-shot", title=(

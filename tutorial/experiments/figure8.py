@@ -2,7 +2,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from common import BLUE, CLEAR, GREY, interval, mean_over_seeds, scores_on_task
+from common import BLUE, CLEAR, GREY, interval, mean_over_seeds, of_seeds, scores_on_task
 from tasks import TASKS
 
 
@@ -25,7 +25,7 @@ def correlation(x, y):
         return np.corrcoef(x, y)[0, 1]
 
 
-def beside(names, x, y, wide=0.68, high=1.5):
+def beside(names, x, y, wide=0.9, high=2.0):
     """Find a place beside its point for each name -> [(left, below), ...], each True or False.
 
     x and y are in per cent. A name covers as few points, and names before it, as can be. A letter is
@@ -62,16 +62,19 @@ def covered(box, taken):
 
 
 def draw(rows):
-    """A point for each task, the mean of its seeds. On the dashed line a probe is no better than zero-shot."""
+    """A point for each task, the mean of its seeds; dots for the seeds. On the dashed line a probe is no better than zero-shot."""
     probe = mean_over_seeds(rows, "probe")
     zero = mean_over_seeds(rows, "zero-shot")
     chance = mean_over_seeds(rows, "chance")
     x = 100 * np.array(list(probe.values()))
     y = 100 * np.array(list(zero.values()))
     above = y > 100 * CLEAR * np.array(list(chance.values()))
-    figure = Figure(figsize=(8, 8), layout="constrained")
+    figure = Figure(figsize=(8.5, 8.5), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 100], [0, 100], "k--", linewidth=1, label="zero-shot = probe")
+    # small dots for the seeds
+    for row in rows:
+        axis.plot(100 * row["probe"], 100 * row["zero-shot"], ".", color=GREY, markersize=3, alpha=0.6)
     # points, two empty plots for their lines in the legend, names
     axis.scatter(x, y, color=np.where(above, BLUE, GREY), s=24, zorder=3)
     r_above = correlation(x[above], y[above])
@@ -81,13 +84,14 @@ def draw(rows):
         across = -4 if left else 4
         up = -7 if below else 2
         alignment = "right" if left else "left"
-        axis.annotate(name, (a, b), xytext=(across, up), textcoords="offset points", fontsize=7, ha=alignment)
+        axis.annotate(name, (a, b), xytext=(across, up), textcoords="offset points", fontsize=9, ha=alignment)
     # title and axes
     r = correlation(x, y)
-    low, high = interval(correlation, x, y)
-    axis.set_title(f"{len(x)} tasks: r = {r:.2f}, 95 % over tasks {low:.2f} to {high:.2f};"
+    low, high = interval(correlation, of_seeds(rows, "probe"), of_seeds(rows, "zero-shot"))
+    axis.set_title(f"{len(x)} tasks: r = {r:.2f}, 95 % over tasks and seeds {low:.2f} to {high:.2f};"
                    f" the paper's, on 27: 0.82")
     axis.set(xlabel="linear probe on CLIP's features (%)", ylabel="zero-shot (%)")
     axis.set(xlim=(-2, 104), ylim=(-2, 104))
-    axis.legend(loc="upper left")
+    axis.title.set_fontsize(10)
+    axis.legend(loc="upper left", fontsize=9)
     return figure

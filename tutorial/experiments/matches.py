@@ -1,74 +1,169 @@
-"""Abstract and Section 3.1.3: zero-shot CLIP and the same encoder trained on all labels, as the paper's ResNet-50.
+"""Abstract and Section 3.1.3: how many labelled pictures is zero-shot CLIP worth on the labelled task itself?
 
-The paper's zero-shot accuracy on ImageNet, 76.2 %, is that of a ResNet-50 trained on its 1.28 million labels, and it
-loses less under distribution shift (Figure 13). Ours has seen the images and their captions, but no label of the task.
+The paper's zero-shot CLIP names 76.2 % of ImageNet, as many as a ResNet-50 that was trained on all of its 1.28
+million labelled pictures, and under distribution shift it loses less (Figure 13). ImageNet has no more
+labels than that, so the curve of learning from labels ends there.
+
+Here the task "objects" stands for ImageNet. The same image encoder as CLIP's is trained on pools of its labelled
+pictures. A pool is fixed: its pictures are seen again and again, and the largest is all that there is. CLIP
+has seen captioned pictures of the web, and no label of the task. Where the curve of the labels crosses CLIP's
+accuracy, joined by lines over the logarithm of the pictures, is what zero-shot is worth. On the right the
+same models stand under the shifts of the task.
 """
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
 
-import zeroshot
-from common import BLUE, GREY, ORANGE, number_scores, zero_shot
+from common import BLUE, GREY, ORANGE, examples_to_match, zero_shot
+from lab import number_scores
 from tasks import TASKS, examples
+from web import STEPS
 
-STEPS = [27, 106, 425, 1700]  # of 256 images, each training with a schedule of its own
+POOLS = [250, 500, 1000, 2000, 4000, 8000]  # labelled pictures; there are no more than the last
+BATCH = 256  # captioned pictures in each step
+CAPTIONS = 30_000  # those among which lab.occurrences counts
+TASK = "objects"
+PAPER = 76.2  # per cent, of zero-shot CLIP and of the ResNet-50 with 1.28 million labels, both on ImageNet
+
+
+def tests():
+    """The task itself, and its shifts."""
+    shifts = [name for name, task in TASKS.items() if task.group == "shifts"]
+    return [TASK, *shifts]
 
 
 def measure(lab):
-    """-> a row for each test, model and seed. Supervised: the softmax over the objects, at several numbers of labelled
-    images; CLIP: as many images as the longest, no labels."""
-    tests = ["objects", "held-out pairs", *(name for name, task in TASKS.items() if task.group == "shifts")]
+    """-> a row for each seed, model and test. `pictures` are those of the pool, or the captioned ones that CLIP saw.
+
+    `named` are those of the captioned pictures whose caption names one of the objects, estimated from how
+    often the words occur; of a pool it is all pictures.
+    """
     rows = []
-
-    def add(name, seed, model, images, value):
-        rows.append({"test": name, "seed": seed, "chance": TASKS[name].chance(), "model": model, "images": images,
-                     "accuracy": value})
-
     for seed in lab.seeds:
-        clip, tokenizer = lab.clip(seed)
-        supervised = {steps: lab.image_model(seed, "supervised", steps) for steps in STEPS}
-        for name in tests:
-            test, labels = examples(name, "test", lab.size(name, "test"))
-            add(name, seed, "CLIP, zero-shot", 256 * STEPS[-1], zero_shot(clip, tokenizer, name, test, labels))
-            for steps, model in supervised.items():
-                scores = number_scores(model, name, test)
-                if scores is None:  # held-out pairs, one for each object, in the same order
-                    scores = zeroshot.encode_images(model, test)
-                add(name, seed, "supervised", 256 * steps, TASKS[name].metric(scores, labels))
+        # zero-shot CLIP
+        model, tokenizer = lab.clip(seed)
+        pictures = BATCH * max(2, round(STEPS * lab.budget))
+        share = sum(lab.occurrences(TASK)) / CAPTIONS
+        about = {"seed": seed, "model": "CLIP, zero-shot", "pictures": pictures, "named": round(share * pictures)}
+        for name in tests():
+            images, labels = examples(name, "test", lab.size(name, "test"))
+            rows.append(about | {"test": name, "accuracy": zero_shot(model, tokenizer, name, images, labels)})
+        # the same image encoder with labels
+        for pool in POOLS:
+            model = lab.image_model(seed, "supervised", pool=pool)
+            about = {"seed": seed, "model": "supervised", "pictures": pool, "named": pool}
+            for name in tests():
+                images, labels = examples(name, "test", lab.size(name, "test"))
+                scores = number_scores(model, name, images)
+                rows.append(about | {"test": name, "accuracy": TASKS[name].metric(scores, labels)})
     return rows
 
 
-def means(rows, model, tests):
-    """{images: the mean accuracy on these tests for each seed}, in per cent, of a model."""
-    some, seeds = [row for row in rows if row["model"] == model], sorted({row["seed"] for row in rows})
-    return {n: np.array([100 * np.mean([row["accuracy"] for row in some if row["images"] == n and row["seed"] == seed
-                                        and row["test"] in tests]) for seed in seeds])
-            for n in sorted({row["images"] for row in some})}
+# ---- Arithmetic ----------------------------------------------------------------------------------
+
+
+def per_cent(rows, model, on, pictures=None):
+    """Of a model, its mean accuracy on some tests for each seed, in per cent -> (seeds,); with one pool or all."""
+    of_seeds = {}
+    for row in rows:
+        is_wanted = row["model"] == model and row["test"] in on
+        if is_wanted and pictures in (None, row["pictures"]):
+            of_seeds.setdefault(row["seed"], []).append(100 * row["accuracy"])
+    return np.array([np.mean(values) for values in of_seeds.values()])
+
+
+def pools_of(rows):
+    """The sizes of the pools, from the smallest."""
+    return sorted({row["pictures"] for row in rows if row["model"] == "supervised"})
+
+
+def curve(rows, on):
+    """The supervised models' accuracies on some tests -> (pools, seeds), in per cent."""
+    return np.array([per_cent(rows, "supervised", on, pool) for pool in pools_of(rows)])
+
+
+def crossings(rows):
+    """For each seed, how many labelled pictures it takes to reach CLIP's accuracy; infinite if the pool does not do."""
+    found = []
+    zero = per_cent(rows, "CLIP, zero-shot", [TASK])  # (seeds,)
+    for values, target in zip(curve(rows, [TASK]).T, zero):
+        found.append(examples_to_match(pools_of(rows), list(values), target))
+    return found
+
+
+def in_words(needed, pools):
+    """What zero-shot CLIP is worth, from the crossings of all seeds, in a line."""
+    middle = float(np.median(needed))
+    if math.isinf(middle):
+        return f"all {pools[-1]:,} labels are not enough to reach zero-shot CLIP"
+    if middle < pools[0]:
+        return f"fewer than {pools[0]:,} labels reach zero-shot CLIP"
+    seeds = ", ".join(f"{value:,.0f}" for value in needed)
+    return f"zero-shot CLIP is worth {middle:,.0f} labels (median; seeds: {seeds})"
+
+
+# ---- Figure --------------------------------------------------------------------------------------
 
 
 def draw(rows):
-    """Left: accuracy by labelled images. Right: the same models, on the shifts against no shift."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    shifts = {row["test"] for row in rows} - {"objects", "held-out pairs"}
-    for tests, colour, marker, label in ((["objects"], BLUE, "o", "objects"), (["held-out pairs"], GREY, "^", (
-            "held-out pairs")), (shifts, ORANGE, "s", f"mean of {len(shifts)} shifts")):
-        values = means(rows, "supervised", tests)
-        curve = np.array(list(values.values()))  # (lengths, seeds)
-        left.plot(list(values), curve.mean(1), f"{marker}-", color=colour, label=f"supervised, {label}")
-        left.fill_between(list(values), curve.min(1), curve.max(1), color=colour, alpha=0.2)
-        (images, zero), = means(rows, "CLIP, zero-shot", tests).items()
-        left.axhline(zero.mean(), color=colour, linestyle="--", linewidth=1)
-        left.plot(images, zero.mean(), "*", color=colour, markersize=14, label=f"zero-shot CLIP, {label}")
-    left.axhline(100 * rows[0]["chance"], color="black", linestyle=":", label="chance")
-    left.set(xscale="log", xlabel="images seen in training; supervised: each with its label", ylabel="accuracy (%)",
-             ylim=(0, 101), title=f"means of {len({row['seed'] for row in rows})} seeds, bands from lowest to highest")
-    left.legend(fontsize=7)
-    for model, colour, marker, size in ("supervised", BLUE, "o", 6), ("CLIP, zero-shot", ORANGE, "*", 15):
-        x, y = (np.array(list(means(rows, model, tests).values())) for tests in (["objects"], shifts))
-        right.plot(x.mean(1), y.mean(1), f"{marker}-", color=colour, markersize=size, label=model)
-        right.plot(x, y, marker, color=colour, alpha=0.35, markersize=size / 2)
-    right.plot([0, 100], [0, 100], "k--", linewidth=1, label="nothing lost")
-    right.set(xlabel="accuracy on objects (%)", ylabel=f"mean accuracy on {len(shifts)} shifts (%)", xlim=(0, 101),
-              ylim=(0, 101), title="each dot: a number of images; faint: single seeds")
-    right.legend(fontsize=8)
+    """Left: accuracy on the task by the number of labelled pictures. Right: under shift, by accuracy on the task."""
+    figure = Figure(figsize=(8.5, 5), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
+    draw_task(left, rows)
+    draw_shifts(right, rows)
+    needed = crossings(rows)
+    figure.suptitle(in_words(needed, pools_of(rows)), fontsize=10)
+    for axis in (left, right):
+        axis.tick_params(labelsize=9)
+        axis.set_ylim(0, 101)
     return figure
+
+
+def draw_task(axis, rows):
+    """The curve of the labels until it ends, CLIP's line, and the paper's."""
+    pools = pools_of(rows)
+    values = curve(rows, [TASK])  # (pools, seeds)
+    zero = per_cent(rows, "CLIP, zero-shot", [TASK])  # (seeds,)
+    clip = next(row for row in rows if row["model"] == "CLIP, zero-shot")
+    # labels
+    axis.plot(pools, values.mean(axis=1), "o-", color=BLUE, label="labels (mean; dots: seeds)")
+    axis.plot(pools, values, "k.", markersize=4)
+    axis.axvline(pools[-1], color=BLUE, linestyle=":", linewidth=1, label="here the labels end")
+    # captions: what CLIP saw of anything, and of the objects
+    axis.axhline(zero.mean(), color=ORANGE, linewidth=1.5)
+    axis.plot(clip["pictures"], zero.mean(), "*", color=ORANGE, markersize=14, label="zero-shot CLIP, at all captions")
+    axis.plot(clip["named"], zero.mean(), "*", color=ORANGE, markersize=12, markerfacecolor="white",
+              label="... at those of the objects")
+    axis.plot([clip["pictures"]] * len(zero), zero, "k.", markersize=4)
+    # crossings
+    needed = [value for value in crossings(rows) if math.isfinite(value)]
+    axis.plot(needed, [zero.mean()] * len(needed), "kx", label="crossings of the seeds")
+    # for comparison
+    axis.axhline(PAPER, color=GREY, linestyle="--", linewidth=1, label="the paper: both 76.2 % (ImageNet)")
+    axis.axhline(100 * TASKS[TASK].chance(), color="black", linestyle=":", label="chance")
+    axis.set_xscale("log")
+    axis.set_xlabel("pictures, labelled or captioned", fontsize=9)
+    axis.set_ylabel("accuracy on the labelled task (%)", fontsize=9)
+    axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, columnspacing=1)
+
+
+def draw_shifts(axis, rows):
+    """Each pool and CLIP at its accuracy on the task and its mean accuracy under the shifts."""
+    shifts = tests()[1:]
+    # supervised models
+    x = curve(rows, [TASK])  # (pools, seeds)
+    y = curve(rows, shifts)
+    axis.plot(x.mean(axis=1), y.mean(axis=1), "o-", color=BLUE, label="labels, each pool")
+    axis.plot(x, y, "k.", markersize=4)
+    # CLIP
+    x = per_cent(rows, "CLIP, zero-shot", [TASK])  # (seeds,)
+    y = per_cent(rows, "CLIP, zero-shot", shifts)
+    axis.plot(x.mean(), y.mean(), "*", color=ORANGE, markersize=14, label="zero-shot CLIP")
+    axis.plot(x, y, "k.", markersize=4, label="seeds")
+    # for comparison
+    axis.plot([0, 100], [0, 100], "--", color="black", linewidth=1, label="nothing lost")
+    axis.set_xlim(0, 101)
+    axis.set_xlabel("accuracy on the labelled task (%)", fontsize=9)
+    axis.set_ylabel(f"mean accuracy on {len(shifts)} shifts of it (%)", fontsize=9)
+    axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14))

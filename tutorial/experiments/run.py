@@ -7,7 +7,6 @@
 Trained models and measurements are kept in runs/experiments, so that an interrupted run goes on where it was.
 """
 import argparse
-import csv
 import importlib
 import os
 import platform
@@ -22,26 +21,14 @@ if __name__ == "__main__":
     os.environ.pop("MPLBACKEND", None)
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from clip_minimal import write
-from common import Lab
+from common import write_table
+from lab import Lab
 from tutorial.extras.pictures import save_figure
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ["number_to_text", "figure2", "convirt", "figure4", "figure5", "figure6", "figure7", "figure8",
                "figure13", "figure15", "ngrams", "detection", "overlap", "quiz", "scaling", "bill", "matches", "limits",
-               "reranking", "typographic", "table13"]
-
-
-def write_table(path, rows):
-    """Write rows, dicts with the same keys, to a CSV file. Floats get six digits."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, rows[0])
-        table.writeheader()
-        for row in rows:
-            cells = dict(row)
-            for key, value in row.items():
-                if isinstance(value, float):
-                    cells[key] = f"{value:.6g}"
-            table.writerow(cells)
+               "reranking", "typographic", "table13", "relations"]
 
 
 def machine():

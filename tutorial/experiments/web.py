@@ -3,11 +3,13 @@
     python tutorial/experiments/web.py                     train on it; results in runs/web
     python tutorial/experiments/web.py --show              a contact sheet: held-out pairs, full captions
     python tutorial/experiments/web.py --steps 1000 --seed 1 --out runs/web1
+    python tutorial/experiments/web.py --resume            go on with a run that was stopped
 
 The pictogram world of train_tiny.py shows a hundred things equally often, in one style. On the web a few
 things are seen all the time and most hardly ever; pictures are photos, drawings, prints, blurred and grey
 ones; and captions use one word for several things and several words for one. The experiments train on
-this stream, which has all of that.
+this stream, which has all of that: a run of batches of 256 leaves its model also in runs/experiments, where
+the experiments look for the one of its seed and steps.
 
 Kept out, so that there is something to be measured on: a twelfth of the pairs of thing and colour; two
 families of fonts; a style, `CONTROL`; the grounds and the layouts of tasks.py; and every word of the tasks
@@ -38,14 +40,16 @@ if __name__ == "__main__":
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, MEAN, STD, Tokenizer, normalize, save
-from common import zero_shot
-from run import write_table
+from common import OF_MODELS, code_key, write_table, zero_shot
 from tasks import TASKS, examples, polygon, shape
 from train_tiny import (BEGINNINGS, COLOURS, COUNTED, EVALUATION, EVERY, FONT, OBJECTS, PLACED, PLACES, PLURALS,
                         RELATED, RELATIONS, SINGLE, SIZES, TEXTS, TRAINING, World, article, caption_accuracy, choose,
-                        class_accuracy, draw_curves, join, plural, render, train)
+                        class_accuracy, draw_curves, join, keep_state, plural, render, train)
 from tutorial.extras.pictures import figure_path, print_anything, save_figure
-from tutorial.extras.runs import check_place, write_log
+from tutorial.extras.runs import check_place, restore, write_log
+
+STEPS = 3000  # of a training
+FOR_EXPERIMENTS = Path(__file__).resolve().parents[2] / "runs/experiments"
 
 # ---- Kinds of scenes, styles, and what captions tell; the tables of things are below -------------
 
@@ -1266,13 +1270,38 @@ def occurrences(classes, templates, counts):
     return rarest
 
 
+# ---- What a training starts with, and where experiments look for its model -----------------------
+
+
+def begin(seed, device="cpu"):
+    """What a training starts with -> (data, the captions the tokenizer has learned from, tokenizer, untrained model)."""
+    data = Web(seed, device)
+    texts = data.texts()
+    config = CONFIGS["tiny-RN"]
+    tokenizer = Tokenizer.train(texts, config.vocab_size)
+    torch.manual_seed(seed)
+    model = CLIP(replace(config, vocab_size=len(tokenizer.vocab)))
+    return data, texts, tokenizer, model.to(device, memory_format=torch.channels_last)
+
+
+def model_path(folder, steps, seed):
+    """Where the model of so many steps of 256 pairs is kept; elsewhere once the code has changed."""
+    return folder / f"clip-web-{steps}-{seed}-{code_key(OF_MODELS)}.pt"
+
+
 # ---- Command line --------------------------------------------------------------------------------
 
 
 def run(args):
-    """Train, and measure on all tasks."""
+    """Train, or go on with it, and measure on all tasks."""
     settings = {"data": "web", "steps": args.steps, "batch_size": args.batch_size, "seed": args.seed}
-    check_place(args.out, settings, args.force, EVERY)
+    state = None
+    if args.resume:
+        state = restore(args.out, "cpu")  # `train` copies it to the model's device
+        if state["settings"] != settings:
+            raise ValueError(f"the run in {args.out} began with {state['settings']}; give the same options")
+    else:
+        check_place(args.out, settings, args.force, EVERY)
     table = args.out / "tasks.csv"
     made_here = (args.out / "log.jsonl").exists()
     if table.exists() and not made_here and not args.force:
@@ -1280,22 +1309,22 @@ def run(args):
     args.out.mkdir(parents=True, exist_ok=True)
 
     # data, tokenizer, model
-    data = Web(args.seed, args.device)
-    texts = data.texts()
-    config = CONFIGS["tiny-RN"]
-    tokenizer = Tokenizer.train(texts, config.vocab_size)
-    torch.manual_seed(args.seed)
-    model = CLIP(replace(config, vocab_size=len(tokenizer.vocab)))
-    model = model.to(args.device, memory_format=torch.channels_last)
+    data, texts, tokenizer, model = begin(args.seed, args.device)
     print(f"{len(NAMES)} things, {len(HOMONYMS)} homonyms, {len(data.masks)} masks; {args.steps} steps of"
           f" {args.batch_size} pairs on {args.device}, {torch.get_num_threads()} threads", flush=True)
 
     # training
+    def keep(latest):
+        keep_state(args.out, {**latest, "settings": settings})
+        write_log(args.out, settings, latest["history"])  # by which a later run knows the folder for its own
+
     started = time.time()
-    history = train(data, model, tokenizer, args.steps, args.batch_size)
+    history = train(data, model, tokenizer, args.steps, args.batch_size, state=state, keep=keep)
     print(f"trained in {(time.time() - started) / 60:.1f} minutes\n")
-    write_log(args.out, settings, history)  # by which a later run knows the folder for its own
     save(args.out / "clip.pt", model, tokenizer)
+    if args.batch_size == 256:
+        FOR_EXPERIMENTS.mkdir(parents=True, exist_ok=True)
+        save(model_path(FOR_EXPERIMENTS, args.steps, args.seed), model, tokenizer)
 
     # results on the stream's own kinds of scenes, then on the tasks
     results = data.evaluate(model, tokenizer)
@@ -1355,13 +1384,14 @@ def parse(argv):
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--show", action="store_true", help="draw held-out pairs with full captions, and stop")
-    add("--steps", type=int, default=3500, help="default: %(default)s")
+    add("--steps", type=int, default=STEPS, help="default: %(default)s")
     add("--batch-size", type=int, default=256, help="pairs in a step (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the weights and of the data (default: %(default)s)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default here: %(default)s")
     add("--out", type=Path, default=Path("runs/web"), metavar="DIR",
         help="where clip.pt, tasks.csv, log.jsonl and curves.png go (default: %(default)s)")
     add("--force", action="store_true", help="replace what is in --out, whatever it is")
+    add("--resume", action="store_true", help="go on with the run in --out; give the options that it began with")
     args = parser.parse_args(argv)
     if min(args.steps, args.batch_size) < 2:
         parser.error("--steps and --batch-size must be at least 2")
