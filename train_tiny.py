@@ -50,8 +50,8 @@ STEPS_OF_ADAMW = 1700  # how many the paper's optimizer needs
 WEIGHT_DECAY = {"tiny-RN": 0.2, "tiny-ViT": 0.1}  # the paper's is 0.2 (Table 18)
 TEXT_LR = 0.2  # the text encoder's learning rate, as a share of the image encoder's
 MUON_LR = 5.0  # Muon's learning rate, as a multiple of AdamW's
-# (a, b, c), shares of the steps: until a, all captions are names alone; from a to b, those of every third batch;
-# from c on, the batches that have full captions have rivals (see World.batch)
+# (a, b, c), shares of the steps. Captions are names alone in all batches before a, in every third batch from a to b,
+# and in none after b. Batches with full captions have rivals from c on. See World.batch.
 NAMES = {"tiny-RN": (0.01, 0.79, 0.79), "tiny-ViT": (0.16, 0.6, 0.16)}
 EVERY = 50  # steps between two lines of the log, and between two states that --resume can go on from
 # parts of the names of hidden layers, whose matrices and kernels Muon trains
@@ -83,7 +83,8 @@ def make_optimizer(model, lr, weight_decay, text_lr=TEXT_LR, muon=True):
         if by_muon:
             factor *= MUON_LR
         # For Muon the queries, keys and values of each head are matrices of their own: each block of 64 rows.
-        # (in_proj holds all three, one below the other. Its bias is AdamW's, which makes nothing of `by_head`.)
+        # (in_proj holds all three, one below the other. in_proj_bias matches, too, which is harmless: it is
+        # AdamW's, and AdamW ignores `by_head`.)
         by_head = "in_proj" in name or name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight"))
         groups.setdefault((by_muon, by_head, decay, factor), []).append(parameter)
     param_groups = []
@@ -241,7 +242,7 @@ class Muon(torch.optim.AdamW):
                 state = self.state[weight]
                 if not state:
                     state["momentum"] = torch.zeros_like(weight)
-                    state["step"] = torch.tensor(0.0)  # AdamW.load_state_dict looks for it
+                    state["step"] = torch.tensor(0.0)  # not used here, but AdamW.load_state_dict expects it
                 state["momentum"].lerp_(weight.grad, 0.1)
                 update = torch.lerp(weight.grad, state["momentum"], 0.9)
                 if group["by_head"]:
@@ -469,7 +470,7 @@ class World:
         else:
             kind = np.full(n, list(KINDS).index(kind))
         n_rivals = n // 2 if rivals else 0  # scene n_rivals + i is the rival of scene i
-        kind[n_rivals:2 * n_rivals] = kind[:n_rivals]
+        kind[n_rivals:2 * n_rivals] = kind[:n_rivals]  # changes nothing where n_rivals is 0
         size = rng.integers(3, size=n)
         place = rng.integers(9, size=n)
         relation = rng.integers(4, size=n)
@@ -506,7 +507,7 @@ class World:
         showing = self.shows.T[background][:, None]  # (n, 1, 12)
         colour = choose(rng, allowed & showing)  # (n, 4)
         # every second rival takes the colours as well; its background is chosen anew, from those on which
-        # both colours show
+        # both colours show (it may be the same one again)
         same = np.arange(0, n_rivals, 2)
         colour[n_rivals + same] = colour[same]
         with_both = self.shows[colour[same, :2]].all(axis=1)  # (n_rivals / 2, 8)
@@ -556,7 +557,8 @@ class World:
         """
         R = self.resolution
         pixel = (torch.arange(R, device=self.device) + 0.5) * 48 / R  # (R,), middles of pixels, in 48ths of the image
-        # the same in cells: a sprite is as wide as 30 of them, and its centre lies between cells 15 and 16
+        # The same in cells of the mask, which are numbered from 0 to 31, so that its middle is at 15.5. A sprite is
+        # `side` 48ths wide, and in the mask it is 30 cells wide.
         position = (pixel - centre[:, None]) * (30 / side)[:, None] + 15.5  # (s, R)
         cell = torch.arange(32, device=self.device)
         distance = (position[:, :, None] - cell).abs()  # (s, R, 32)
@@ -720,8 +722,9 @@ def arrange(rng, kind, size, place, relation):
     quarter = np.stack([quarters % 2, quarters // 2], axis=2) - 0.5  # (n, 4, 2): -0.5 or 0.5
     chosen = kind == COUNTED
     offset[chosen] = (24 * quarter + random * (11 - half))[chosen]
-    # related ones stand on opposite sides of the middle, nearly at the same distance from it, and
-    # each is moved by up to 6 across that direction
+    # Related ones: the first stands on the side that the relation names, the second on the opposite side,
+    # nearly at the same distance from the middle, and each is moved by up to 6 across that direction. (A third
+    # and a fourth are not shown.)
     direction = np.array(list(RELATIONS.values()))[relation][:, None]  # (n, 1, 2)
     opposite = direction * [[1], [-1], [0], [0]]  # (n, 4, 2)
     spread = np.where(direction != 0, 0.3, 6)  # (n, 1, 2)
@@ -866,8 +869,8 @@ def parse(argv):
     """The command line's options; in args.given those of the settings that were not left to their defaults."""
     parser = new_parser()
     args = parser.parse_args(argv)
-    # Which settings did the user give? Parsed once more, into a namespace in which each option stands as None
-    # already. argparse lets that stand and puts no default there, so what is None in the end was not given.
+    # Which settings did the user give? argparse puts in a default only where an option is missing. So with a
+    # namespace that has None for each option, what is None in the end was not given.
     without_defaults = argparse.Namespace(**dict.fromkeys(vars(args)))
     given = settings_of(parser.parse_args(argv, without_defaults))
     args.given = {name: value for name, value in given.items() if value is not None}
@@ -1063,12 +1066,12 @@ def keep_state(out, state):
     """Keep the state of a run, from which --resume goes on, and the one before it.
 
     It is written under another name and then renamed, so that whenever the program is stopped one of the
-    two is whole. States of an earlier run in the same place go once there is one of this run.
+    two is whole. The first state of a run replaces both states of an earlier run in the same place.
     """
     write(out / "state.new.pt", lambda file: torch.save(state, file))
     is_first = len(state["history"]) == 1
     if is_first:
-        # state.pt, if there is one, is an earlier run's
+        # state.pt, if there is one, is an earlier run's; it is replaced below
         (out / "state.before.pt").unlink(missing_ok=True)
     elif (out / "state.pt").exists():
         os.replace(out / "state.pt", out / "state.before.pt")
