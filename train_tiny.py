@@ -426,8 +426,9 @@ class World:
         """Replace the second half of the related scenes by mirrored copies of the first half.
 
         "a sun to the left of a star" and "a sun to the right of a star" are then in the same batch, and
-        nothing but the order tells them apart. (In a batch with rivals, each related scene of the first half
-        has its rival in the second half, and exactly these rivals are replaced.)
+        nothing but the order tells them apart. (In a batch with rivals, the related scenes of its second half
+        are the rivals of those of its first half, in the same order: see `scenes`. The mirrored copies take
+        the place of these rivals.)
         """
         related = np.nonzero(scenes["kind"] == RELATED)[0]
         half = len(related) // 2
