@@ -253,7 +253,11 @@ def test_captions_of_table_13_have_no_prefix_and_the_gain_is_of_recall_at_1():
 # ---- From models to figures ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", run.EXPERIMENTS)
+LONG = "figure2", "scaling", "relations", "ngrams", "matches", "figure6", "overlap", "figure15"  # two seconds and more
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in run.EXPERIMENTS])
 def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache, tmp_path, monkeypatch, capsys):
     some = {task: TASKS[task] for task in ("scenery", "binding", "two objects", "card suits", "cells", "grey")}
     for module in (figure4, figure5, figure6, figure7, figure8, number_to_text, sizes):  # each probe is sixteen fits

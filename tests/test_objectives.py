@@ -349,7 +349,7 @@ def test_a_trained_encoder_is_what_training_begins_with(tmp_path, monkeypatch):
 
 
 def test_runs_are_those_of_the_default(tmp_path, monkeypatch):
-    """720 steps with Muon at the rates and turns that train_tiny.py has by itself."""
+    """The default run's steps with Muon at the rates and turns that train_tiny.py has by itself."""
     calls = []
 
     def train(world, model, tokenizer, steps, batch_size, **options):
@@ -361,7 +361,7 @@ def test_runs_are_those_of_the_default(tmp_path, monkeypatch):
     monkeypatch.setattr(convirt, "train", train)
     monkeypatch.setattr(convirt, "make_tokenizer", lambda seed: Tokenizer([]))
     convirt.trial(Lab(tmp_path), 1, kind=convirt.NonLinear)
-    assert calls == [(convirt.NonLinear, 720, 256, {"warmup": 50, "every": 180})]
+    assert calls == [(convirt.NonLinear, 680, 256, {"warmup": 50, "every": 170})]
 
 
 def test_interval_of_an_effect():

@@ -274,7 +274,7 @@ def test_training_batches_hold_rivals_from_a_step_on():
     assert count_names(297) > 80
     # in the default run they begin when names end
     world = World()
-    assert world.rivals_from == world.names_until == 576 and count_names(575) > 80 > count_names(576)
+    assert world.rivals_from == world.names_until == 537 and count_names(536) > 80 > count_names(537)
 
 
 def test_examples_are_true_pairs_of_held_out_scenes(world):
