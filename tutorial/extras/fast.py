@@ -27,8 +27,8 @@ A model in training mode keeps its batch norms, can be trained and be saved. A R
 be neither any more, as its batch norms are gone: accelerate it after saving, or after loading.
 
 Where there are two ways, both are timed on the machine at hand when a shape is first met, and the quicker
-one is kept. The way that is quicker may be another one the next time, and the two round differently. So two runs of
-a training agree in the first digits only.
+one is kept. The way that is quicker may be another one the next time, and the two round differently.
+So two runs of a training agree in the first digits only.
 
 Letters in shape comments: B texts or images, T tokens, D width, H heads, N nodes of the tree of beginnings.
 """
@@ -100,10 +100,13 @@ def linear(x, weight, bias):
     if x.device.type != "cpu" or being_recorded():
         return F.linear(x, weight, bias)
     tokens = x.shape[0] * x.shape[1]
-    # the next power of two, as what is quicker changes slowly with the size
-    about = 1 << (tokens - 1).bit_length()
-    key = (about, weight.shape, x.dtype, *settings())
+    key = (about(tokens), weight.shape, x.dtype, *settings())
     return quickest(key, [F.linear, linear_as_convolution], [x, weight, bias])(x, weight, bias)
+
+
+def about(size):
+    """The next power of two, as what is quicker changes slowly with the size."""
+    return 1 << (size - 1).bit_length()
 
 
 def settings():
@@ -166,8 +169,9 @@ def attention(q, k, v, may_look):
     if q.device.type != "cpu" or being_recorded() or not in_training:
         return F.scaled_dot_product_attention(q, k, v, may_look)
     ways = [F.scaled_dot_product_attention, attention_step_by_step]
-    about = 1 << (k.shape[2] - 1).bit_length()  # as in `linear`
-    key = ("attention", q.shape[0], q.shape[1], q.shape[2] == k.shape[2], about, may_look is None, q.dtype, *settings())
+    B, H, n, _ = q.shape
+    T = k.shape[2]
+    key = ("attention", B, H, n == T, about(T), may_look is None, q.dtype, *settings())
     return quickest(key, ways, [q, k, v, may_look])(q, k, v, may_look)
 
 
