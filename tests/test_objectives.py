@@ -359,7 +359,7 @@ def test_runs_are_those_of_the_default(tmp_path, monkeypatch):
         world.results = {}
 
     monkeypatch.setattr(convirt, "train", train)
-    monkeypatch.setattr(convirt, "make_tokenizer", lambda seed: Tokenizer([]))
+    monkeypatch.setattr(lab, "make_tokenizer", lambda seed: Tokenizer([]))
     convirt.trial(Lab(tmp_path), 1, kind=convirt.NonLinear)
     assert calls == [(convirt.NonLinear, 680, 256, {"warmup": 50, "every": 170})]
 

@@ -21,7 +21,7 @@ from torch import nn
 import train_tiny
 from clip_minimal import CLIP, CONFIGS, ModifiedResNet, normalize
 from common import BLUE, GREY, ORANGE
-from lab import fit, make_tokenizer, squares
+from lab import fit, squares, untrained
 from train_tiny import BACKGROUNDS, OBJECTS, PLACES, RELATIONS, World, train
 
 STEPS = train_tiny.STEPS["tiny-RN"]  # of 256 pairs, for each model
@@ -172,10 +172,7 @@ def trial(lab, seed, kind=CLIP, change=unchanged, from_encoder=False):
     """Train as train_tiny.py does by default -> {measure: (value, chance)}."""
     steps = max(1, round(STEPS * lab.budget))
     world = Changed(seed, change, max(20, round(1000 * lab.budget)), steps)
-    tokenizer = make_tokenizer(seed)
-    torch.manual_seed(seed)
-    config = replace(CONFIGS["tiny-RN"], vocab_size=len(tokenizer.vocab))
-    model = kind(config).to(memory_format=torch.channels_last)
+    tokenizer, model = untrained(seed, CONFIGS["tiny-RN"], kind)
     if from_encoder:
         begin_with(model, trained_encoder(lab, seed))
     warmup = min(50, max(1, steps // 10))

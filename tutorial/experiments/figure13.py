@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 import zeroshot
-from common import BLUE, GREEN, GREY, ORANGE
+from common import BLUE, GREEN, GREY, ORANGE, interval
 from tasks import TASKS, examples
 from web import CONTROL
 
@@ -150,20 +150,6 @@ def robustness(rows, shifts):
     return np.array(table)
 
 
-def interval_over_both(table, draws=2000):
-    """The middle 95 % of the mean of a table (tasks, seeds) over resampled tasks and seeds -> (low, high)."""
-    table = np.asarray(table)
-    many, seeds = table.shape
-    rng = np.random.default_rng(0)
-    means = []
-    for _ in range(draws):
-        some = rng.integers(many, size=many)
-        some_seeds = rng.integers(seeds, size=seeds)
-        resampled = table[some][:, some_seeds]
-        means.append(resampled.mean())
-    return np.percentile(means, [2.5, 97.5])
-
-
 # ---- Drawn ---------------------------------------------------------------------------------------
 
 
@@ -248,7 +234,7 @@ def draw_robustness(axis, rows):
     for i, (_, values, colour) in enumerate(bars):
         axis.barh(i, values.mean(), color=colour)
         axis.plot(values.mean(axis=0), [i] * values.shape[1], "k.", markersize=4)
-    low, high = interval_over_both(seen)
+    low, high = interval(np.mean, seen)
     axis.plot([low, high], [1, 1], "k", linewidth=1.5)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(bars)), [name for name, _, _ in bars], fontsize=9)

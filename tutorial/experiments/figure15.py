@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import zeroshot
-from common import BLUE, GREEN, ORANGE, SHOTS, few, splits
+from common import BLUE, GREEN, ORANGE, SHOTS, few, interval, splits
 from figure13 import (CONTROL, OBJECTS, SEEN, SHIFTS, accuracy_among, clipped, draw_line, effective_robustness,
-                      interval_over_both, logit_axes, measure_supervised, numbers_of)
+                      logit_axes, measure_supervised, numbers_of)
 from tasks import TASKS, examples
 
 SOME = []  # tasks of some of the hundred objects, "another font" among them
@@ -208,7 +208,7 @@ def draw_by_examples(axis, rows):
             by_seed = table.mean(axis=0)
             bars = axis.bar(i + move, by_seed.mean(), 0.22, color=colour)
             axis.plot([i + move] * len(by_seed), by_seed, "k.", markersize=4)
-            axis.vlines(i + move, *interval_over_both(table), color="black", linewidth=1)
+            axis.vlines(i + move, *interval(np.mean, table), color="black", linewidth=1)
         bars.set_label(label)
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set_xticks(range(len(names)), names, fontsize=9)

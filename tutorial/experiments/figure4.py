@@ -14,8 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import zeroshot
-from common import BLUE, GREEN, GREY, ORANGE, mean_over_seeds, zero_shot_on
-from figure13 import interval_over_both
+from common import BLUE, GREEN, GREY, ORANGE, interval, mean_over_seeds, zero_shot_on
 from tasks import TASKS, examples
 from train_tiny import COLOURS
 from web import HOMONYMS
@@ -151,7 +150,7 @@ def draw_groups(axis, rows):
             table = gains(some, way)  # (tasks, seeds)
             at = j + 0.26 * (i - 1)
             bar = axis.bar(at, table.mean(), 0.24, color=colour)
-            axis.vlines(at, *interval_over_both(table), color="black", linewidth=1)
+            axis.vlines(at, *interval(np.mean, table), color="black", linewidth=1)
             axis.plot([at] * table.shape[1], table.mean(axis=0), "k.", markersize=4)
         bar.set_label(f"{label}: {len(table)} tasks")
     axis.axhline(0, color="black", linewidth=0.8)

@@ -92,7 +92,7 @@ class Lab:
         path = self.cache / f"clip-world-{steps}-{seed}-{code_key(OF_MODELS)}.pt"
         if not path.exists():
             data = World(seed, steps=steps)
-            _, tokenizer, model = begin(seed, CONFIGS["tiny-RN"], steps)
+            tokenizer, model = untrained(seed, CONFIGS["tiny-RN"])
             train_and_keep(path, data, model, tokenizer, steps)
         model, tokenizer = load(path)
         return accelerate(model), tokenizer
@@ -178,19 +178,24 @@ def make_tokenizer(seed):
     return Tokenizer.train(texts, CONFIGS["tiny-RN"].vocab_size)
 
 
-def begin(seed, config, steps, kind=CLIP, data=None):
-    """What a training of so many steps starts with -> (data, tokenizer, untrained model).
-
-    The model is of class `kind` and of the shape in `config`. The data are a World, unless others are given.
-    """
-    if data is None:
-        data = World(seed)
+def untrained(seed, config, kind=CLIP):
+    """-> (train_tiny.py's tokenizer, a random model of class `kind` and of the shape in `config`)."""
     tokenizer = make_tokenizer(seed)
-    take_turns(data, steps)
     torch.manual_seed(seed)
     config = dataclasses.replace(config, vocab_size=len(tokenizer.vocab))
     model = kind(config)
-    return data, tokenizer, model.to(memory_format=torch.channels_last)
+    return tokenizer, model.to(memory_format=torch.channels_last)
+
+
+def begin(seed, config, steps, kind=CLIP, data=None):
+    """What a training with AdamW of so many steps starts with -> (data, tokenizer, untrained model).
+
+    Model and tokenizer are as `untrained` makes them. The data are a World, unless others are given.
+    """
+    if data is None:
+        data = World(seed)
+    take_turns(data, steps)
+    return data, *untrained(seed, config, kind)
 
 
 def take_turns(world, steps):

@@ -22,8 +22,8 @@ from torch import nn
 
 from clip_minimal import CONFIGS, ModifiedResNet
 from common import BLUE, GREY, ORANGE, zero_shot
+from lab import fit
 from tasks import TASKS, examples
-from train_tiny import learning_rate, make_optimizer
 from web import STEPS, Web
 
 LONGEST = 5  # words of an n-gram
@@ -159,27 +159,17 @@ def ngram_model(lab, seed):
     return lab.trained(f"ngrams-{steps}-{seed}", model, train_function), ngrams
 
 
-def learn(model, web, ngrams, steps, batch_size, every=100):
+def learn(model, web, ngrams, steps, batch_size):
     """Make the words of captions likely, with the optimizer and the schedule of train_tiny.train."""
-    optimizer = make_optimizer(model, LR, weight_decay=0.1, text_lr=1)
-    model.train()
-    for step in range(steps):
-        # the learning rate of this step
-        rate = learning_rate(step, steps, LR, warmup=min(50, steps // 10))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        # images, captions -> the mean over all words of how unlikely each is
+    def loss(step):
+        """The mean over all words of how unlikely each is."""
         images, captions = web.batch(step, batch_size)
         table = places(captions, ngrams)  # (B, T, 5)
         p = model(images.contiguous(memory_format=torch.channels_last), table)  # (B, T)
         is_known = table[..., 0] >= 0  # the words of the dictionary
-        loss = -p[is_known].clamp(min=SMALLEST).log().mean()
-        # one step down the gradient
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if (step + 1) % every == 0:
-            print(f"  step {step + 1:5d}/{steps}  loss {loss.item():.3f}", flush=True)
+        return -p[is_known].clamp(min=SMALLEST).log().mean()
+
+    fit(model, loss, steps, LR, text_lr=1, muon=True)
 
 
 @torch.no_grad()

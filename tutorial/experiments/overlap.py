@@ -15,7 +15,6 @@ copy from other pictures. It searches all of training for scenes of two things.
 
 Letters in shape comments: n images, c copies among them, E joint embedding.
 """
-import dataclasses
 import io
 import math
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from PIL import Image
 import zeroshot
 from clip_minimal import CLIP, CONFIGS, contrastive_loss, normalize
 from common import BLUE, GREEN, GREY, ORANGE
-from lab import fit, make_tokenizer
+from lab import fit, untrained
 from tasks import SCENES
 from train_tiny import BACKGROUNDS, COLOURS, EVALUATION, OBJECTS, RELATED, TRAINING, World, article, train
 from train_tiny import STEPS as STEPS_OF_CLIP
@@ -133,10 +132,7 @@ class Repeating(Shown):
 
 def repeating_clip(lab, seed, world):
     """A model like lab.world_clip's, trained on a Repeating world -> (quick model, tokenizer)."""
-    tokenizer = make_tokenizer(seed)
-    config = dataclasses.replace(CONFIGS["tiny-RN"], vocab_size=len(tokenizer.vocab))
-    torch.manual_seed(seed)
-    model = CLIP(config).to(memory_format=torch.channels_last)
+    tokenizer, model = untrained(seed, CONFIGS["tiny-RN"])
 
     def train_function(model):
         train(world, model, tokenizer, steps_of_clip(lab), lab.batch())

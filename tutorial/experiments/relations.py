@@ -26,9 +26,9 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 
-from clip_minimal import CLIP, CONFIGS
+from clip_minimal import CONFIGS
 from common import BLUE, GREEN, GREY, ORANGE
-from lab import make_tokenizer
+from lab import untrained
 from train_tiny import (EVALUATION, MENTIONS, OBJECTS, RELATED, RELATIONS, STEPS, TEXTS, World, article,
                         caption_accuracy, train, training_step)
 from tutorial.extras.fast import accelerate
@@ -121,11 +121,8 @@ def trained_model(lab, name, seed):
     kind, step_function, layers = VARIANTS[name]
     steps = max(2, round(STEPS["tiny-RN"] * lab.budget))
     world = kind(seed, steps=steps)
-    tokenizer = make_tokenizer(seed)
     config = dataclasses.replace(CONFIGS["tiny-RN"], transformer_layers=layers)
-    config = dataclasses.replace(config, vocab_size=len(tokenizer.vocab))
-    torch.manual_seed(seed)
-    model = CLIP(config).to(memory_format=torch.channels_last)
+    tokenizer, model = untrained(seed, config)
 
     def train_function(model):
         train(world, model, tokenizer, steps, lab.batch(), step_function=step_function)
