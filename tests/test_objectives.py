@@ -309,16 +309,16 @@ def test_non_linear_heads_are_measured_with_their_heads(monkeypatch):
         return {"image to text R@1": (0.25, 0.2)}
 
     monkeypatch.setattr(zeroshot, "retrieval", recorded)
-    world = convirt.Changed(0, None, 5)
-    results = world.evaluate(model, tokenizer, 300)
-    assert results["image to text R@1"] == (0.25, 0.2) and world.results is results
+    monkeypatch.setattr(convirt, "changed_model", lambda lab, seed, **options: (model, tokenizer))
+    results = convirt.trial(Lab(Path("unused"), 0.02), 0, "non-linear heads")
+    assert results["image to text R@1"] == (0.25, 0.2)
     for features in compared:
-        assert torch.equal(features, vector.expand(5, -1)), "of 5 scenes, as the world was told"
+        assert torch.equal(features, vector.expand(20, -1)), "of 20 scenes, the budget's share"
 
 
 def test_a_changed_world_changes_training_alone():
     plain = convirt.World(3)
-    world = convirt.Changed(3, convirt.phrases, 50)
+    world = convirt.Changed(3, convirt.phrases)
     images, captions = world.batch(10, 64)
     full = plain.batch(10, 64)
     assert torch.equal(images, full[0]) and all(short in long for short, long in zip(captions, full[1]))
@@ -356,11 +356,10 @@ def test_runs_are_those_of_the_default(tmp_path, monkeypatch):
         plain = convirt.World(1)
         assert (world.names_alone_until, world.names_until) == (plain.names_alone_until, plain.names_until)
         calls.append((type(model), steps, batch_size, options))
-        world.results = {}
 
     monkeypatch.setattr(convirt, "train", train)
     monkeypatch.setattr(lab, "make_tokenizer", lambda seed: Tokenizer([]))
-    convirt.trial(Lab(tmp_path), 1, kind=convirt.NonLinear)
+    convirt.changed_model(Lab(tmp_path), 1, kind=convirt.NonLinear)
     assert calls == [(convirt.NonLinear, 680, 256, {"warmup": 50, "every": 170})]
 
 

@@ -136,7 +136,7 @@ def begin_with(model, encoder):
     model.visual.load_state_dict(weights, strict=False)
 
 
-# how each changed run differs from CLIP's: options of `trial`
+# how each changed run differs from CLIP's: options of `changed_model`
 CHANGES = {
     "CLIP": {},
     "a trained encoder": {"from_encoder": True},
@@ -150,43 +150,47 @@ CHANGES = {
 
 
 class Changed(World):
-    """The world with change(images, captions, rng) made to each batch; measured on n scenes of each kind."""
+    """The world with change(images, captions, rng) made to each batch, and to nothing that is evaluated."""
 
-    def __init__(self, seed, change, n, steps=STEPS):
+    def __init__(self, seed, change, steps=STEPS):
         super().__init__(seed, steps=steps)
         self.change = change
-        self.n = n
 
     def batch(self, step, n):
         """As in World, changed."""
         images, captions = super().batch(step, n)
         return self.change(images, captions, self.rng(CHANGE, step))
 
-    def evaluate(self, model, tokenizer, n):
-        """As in World, which is not changed for it."""
-        self.results = super().evaluate(model, tokenizer, self.n)
-        return self.results
 
-
-def trial(lab, seed, kind=CLIP, change=unchanged, from_encoder=False):
-    """Train as train_tiny.py does by default -> {measure: (value, chance)}."""
+def changed_model(lab, seed, kind=CLIP, change=unchanged, from_encoder=False):
+    """Train as train_tiny.py does by default, but for what is put back -> (model, tokenizer)."""
     steps = max(1, round(STEPS * lab.budget))
-    world = Changed(seed, change, max(20, round(1000 * lab.budget)), steps)
     tokenizer, model = untrained(seed, CONFIGS["tiny-RN"], kind)
     if from_encoder:
         begin_with(model, trained_encoder(lab, seed))
     warmup = min(50, max(1, steps // 10))
+    world = Changed(seed, change, steps)
     train(world, model, tokenizer, steps, lab.batch(), warmup=warmup, every=math.ceil(steps / 4))
-    return world.results
+    return model.eval(), tokenizer
+
+
+def trial(lab, seed, name):
+    """Train with one of CHANGES -> {measure: (value, chance)}."""
+    if name == "CLIP":
+        model, tokenizer = lab.world_clip(seed)
+    else:
+        model, tokenizer = changed_model(lab, seed, **CHANGES[name])
+    n = max(20, round(1000 * lab.budget))
+    return World(seed).evaluate(model, tokenizer, n)
 
 
 def measure(lab):
     """-> a row for each change, seed and measure: on held-out pairs of colour and object."""
     rows = []
     for seed in lab.seeds:
-        for name, options in CHANGES.items():
+        for name in CHANGES:
             print(f"{name}, seed {seed}", flush=True)
-            results = lab.remember(["convirt", STEPS, name, seed], lambda: trial(lab, seed, **options))
+            results = lab.remember(["convirt", STEPS, name, seed], lambda: trial(lab, seed, name))
             for key in MEASURES:
                 value, chance = results[key]
                 rows.append({"change": name, "seed": seed, "measure": key, "value": value, "chance": chance})

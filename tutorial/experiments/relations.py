@@ -111,9 +111,10 @@ VARIANTS = {
     "plain, one layer": (Plain, training_step, 1),
     "plain": (Plain, training_step, 2),
     "mirrored, one layer": (World, training_step, 1),
-    "mirrored": (World, training_step, 2),  # as train_tiny.py's default run
+    "mirrored": (World, training_step, 2),
     "NegCLIP": (Swapped, negclip_step, 2),
 }
+DEFAULT = "mirrored"  # what train_tiny.py trains
 
 
 def trained_model(lab, name, seed):
@@ -121,6 +122,8 @@ def trained_model(lab, name, seed):
     kind, step_function, layers = VARIANTS[name]
     steps = max(2, round(STEPS["tiny-RN"] * lab.budget))
     world = kind(seed, steps=steps)
+    if name == DEFAULT:
+        return world, *lab.world_clip(seed)
     config = dataclasses.replace(CONFIGS["tiny-RN"], transformer_layers=layers)
     tokenizer, model = untrained(seed, config)
 
@@ -248,7 +251,7 @@ def draw_bars(axis, rows, measures, variants):
         for i, variant in enumerate(variants):
             values = values_of(rows, variant, measure)
             x = group + 0.14 * (i - (len(variants) - 1) / 2)
-            label = f"{variant} (default)" if variant == "mirrored" else variant
+            label = f"{variant} (default)" if variant == DEFAULT else variant
             # one entry in the legend for each variant
             if group > 0:
                 label = None
