@@ -127,7 +127,7 @@ def test_lengths_and_pools_follow_the_budget(kind, pool, many, tmp_path, monkeyp
     for _ in range(2):
         model = Lab(tmp_path, 0.1).image_model(5, kind, pool)
         assert model.config.embed_dim == lab.OUTPUTS[kind] and not model.training
-    assert calls == [("train", many, 85)], "once"
+    assert calls == [("train", many, 40 if kind == "supervised" else 80)], "once"
 
 
 def test_own_accuracy_of_a_model_that_is_always_right(tmp_path, monkeypatch):

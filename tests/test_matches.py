@@ -23,21 +23,21 @@ def rows_of(zero, curves):
     return rows
 
 
-CURVE = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]  # a tenth more with each doubling of the pool, 250 to 8,000
+CURVE = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]  # with 500, 700, 1,000, 1,400, 2,000 and 4,000 labels
 
 
 def test_crossings_by_hand():
-    """Halfway between 1,000 and 2,000 on the logarithm's scale; at a pool; beyond the last; each seed by its own curve."""
+    """Halfway between 1,000 and 1,400 on the logarithm's scale; at a pool; beyond the last; each seed by its own curve."""
     higher = [value + 0.1 for value in CURVE]
     found = matches.crossings(rows_of([0.35, 0.5, 0.61, 0.5], [CURVE, CURVE, CURVE, higher]))
-    assert found == [pytest.approx(1000 * 2 ** 0.5), pytest.approx(4000), math.inf, pytest.approx(2000)]
+    assert found == [pytest.approx((1000 * 1400) ** 0.5), pytest.approx(2000), math.inf, pytest.approx(1400)]
 
 
 def test_the_crossing_is_named():
     words = matches.in_words([1000., 3000., 2000.], matches.POOLS)
     assert "worth 2,000 labels" in words and "1,000, 3,000, 2,000" in words
-    assert "all 8,000 labels are not enough" in matches.in_words([1000., math.inf, math.inf], matches.POOLS)
-    assert "fewer than 250" in matches.in_words([125.], matches.POOLS)
+    assert "all 4,000 labels are not enough" in matches.in_words([1000., math.inf, math.inf], matches.POOLS)
+    assert "fewer than 500" in matches.in_words([125.], matches.POOLS)
 
 
 def test_the_figure_has_the_curve_that_ends_and_the_crossing():
@@ -45,7 +45,7 @@ def test_the_figure_has_the_curve_that_ends_and_the_crossing():
     left, right = figure.axes
     mean = left.lines[0]
     assert list(mean.get_xdata()) == matches.POOLS and mean.get_ydata() == pytest.approx([100 * x for x in CURVE])
-    assert "worth 1,414 labels" in figure.get_suptitle()
+    assert "worth 1,183 labels" in figure.get_suptitle()
     assert right.lines[0].get_ydata() == pytest.approx([10] * 6)
 
 
@@ -78,7 +78,7 @@ def test_each_pool_is_trained_for_each_seed_and_captions_are_counted(monkeypatch
     monkeypatch.setattr(matches, "zero_shot", lambda model, *rest: 0.5 if model == "clip 7" else 0.25)
     monkeypatch.setattr(matches, "number_scores", lambda model, name, images: images[:, 0, 0, :1].expand(-1, 100))
     rows = matches.measure(lab)
-    assert lab.asked == [(seed, "supervised", pool) for seed in (5, 7) for pool in (250, 500, 1000, 2000, 4000, 8000)]
+    assert lab.asked == [(seed, "supervised", pool) for seed in (5, 7) for pool in matches.POOLS]
     clip = [row for row in rows if row["model"] != "supervised" and row["test"] == matches.TASK]
     assert [(row["seed"], row["pictures"], row["named"], row["accuracy"]) for row in clip] == [
         (5, 768_000, 7680, 0.25), (7, 768_000, 7680, 0.5)]

@@ -5,7 +5,7 @@ ImageNet, for many models that were trained on ImageNet. On axes of logits they 
 CLIP lies above it: how far is its effective robustness.
 
 Here "objects" is ImageNet, and its shifts are tasks of the same classes. The supervised models are trained
-on pools of 500 to 8,000 labelled pictures of "objects". The web has seen pictures in the style of eight
+on pools of 500 to 4,000 labelled pictures of "objects". The web has seen pictures in the style of eight
 shifts, and none in the style of the ninth, occlusion. Both accuracies are on the classes that the shift has.
 """
 import numpy as np
@@ -13,14 +13,14 @@ import torch
 from matplotlib.figure import Figure
 
 import zeroshot
-from common import BLUE, GREEN, GREY, ORANGE, interval
+from common import BLUE, GREEN, GREY, ORANGE, POOL, interval
 from tasks import TASKS, examples
 from web import CONTROL
 
 OBJECTS = TASKS["objects"]
 SHIFTS = [name for name, task in TASKS.items() if task.group == "shifts"]
 SEEN = [name for name in SHIFTS if name != CONTROL]  # shifts whose styles the web has
-POOLS = [500, 1000, 2000, 4000, 8000]  # labelled pictures that a supervised model is trained on
+POOLS = [500, 700, 1000, POOL, 2000, 4000]  # labelled pictures that a supervised model is trained on
 LIMITS = 0.005, 0.995  # shares that are drawn; beyond them logits grow without end
 TICKS = [0.02, 0.1, 0.3, 0.7, 0.9, 0.98]
 GAPS = {"ImageNetV2": 5.8, "ImageNet-R": 51.2, "ObjectNet": 39.7, "ImageNet Sketch": 35.0, "ImageNet-A": 74.4}

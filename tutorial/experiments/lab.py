@@ -128,7 +128,7 @@ class Lab:
         if pool is None:
             pool = POOLS[kind]
         pool = max(100, round(pool * self.budget))
-        steps = max(2, round(STEPS_OF_RIVAL * self.budget))
+        steps = max(2, round(STEPS_OF_RIVAL[kind] * self.budget))
         torch.manual_seed(seed)
         model = ImageModel(OUTPUTS[kind])
         model = model.to(memory_format=torch.channels_last)
@@ -162,11 +162,12 @@ def train_and_keep(path, data, model, tokenizer, steps):
     state = None
     if has_states(states):
         state = restore(states, "cpu")
-    torch.set_float32_matmul_precision("medium")  # as train_tiny.run does, for speed
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")  # as train_tiny.py does, for speed
     try:
         train(data, model, tokenizer, steps, state=state, keep=lambda latest: keep_state(states, latest))
     finally:
-        torch.set_float32_matmul_precision("highest")
+        torch.set_float32_matmul_precision(before)
     save(path, model, tokenizer)
     shutil.rmtree(states)
 
@@ -207,14 +208,14 @@ def take_turns(world, steps):
 # ---- Image encoders trained without text ---------------------------------------------------------
 
 POOL_OF_WEB = 3  # its random numbers; the world's own are 0, 1 and 2
-STEPS_OF_RIVAL = 850  # of 256 of them
-# kinds of encoders: how many outputs each has, and how many pictures
+# kinds of encoders: how many outputs each has, how many pictures, and for how many steps it sees 256 of them
 OUTPUTS = {
     "supervised": len(OBJECTS),  # a class for each object
     "more kinds": len(web.NAMES),  # a class for each thing of the web
     "SimCLR": 128,  # features
 }
 POOLS = {"supervised": POOL, "more kinds": 10 * POOL, "SimCLR": POOL}
+STEPS_OF_RIVAL = {"supervised": 400, "more kinds": 800, "SimCLR": 800}
 
 
 def draw_pool(kind, split, n):

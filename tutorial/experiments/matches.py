@@ -16,11 +16,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common import BLUE, GREY, ORANGE, examples_to_match, zero_shot
+from figure13 import POOLS
 from lab import number_scores
 from tasks import TASKS, examples
 from web import STEPS
 
-POOLS = [250, 500, 1000, 2000, 4000, 8000]  # labelled pictures; there are no more than the last
 BATCH = 256  # captioned pictures in each step
 CAPTIONS = 30_000  # those among which lab.occurrences counts
 TASK = "objects"
