@@ -17,8 +17,10 @@ from zeroshot import levels
 
 
 def pictures(name, n=120, split="test"):
-    """-> levels (n, 48, 48, 3) and labels as numpy arrays."""
-    images, labels = examples(name, split, n)
+    """Pictures before their quality is made poor -> levels (n, 48, 48, 3) and labels as numpy arrays."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "photograph", lambda rng, images: images)
+        images, labels = examples(name, split, n)
     return levels(images), labels.numpy()
 
 
@@ -206,6 +208,43 @@ def test_objects_are_the_curated_set():
     ground = ground[:, :1] + np.linspace(0, 1, 48)[:, None] * (ground[:, 1:] - ground[:, :1])  # (200, 48, 3)
     shows = np.abs(images - ground[:, :, None]).sum(-1).max((1, 2))
     assert shows.min() > 0.25
+
+
+def test_photographs_of_each_quality():
+    """A fifth each: sharp; with noise of a tenth; means of five by five; of three by three pixels; levels closer together."""
+    torch.manual_seed(0)
+    images = (0.3 + 0.4 * torch.rand(1, 3, 48, 48)).expand(1000, -1, -1, -1)
+    image = images[0].numpy()
+    photographs = tasks.photograph(np.random.default_rng(0), images).numpy()
+    noise = (photographs - image).std((1, 2, 3))
+    fields = image.reshape(3, 16, 3, 16, 3).mean((2, 4))
+    squares = fields.repeat(3, axis=1).repeat(3, axis=2)
+    blurred = np.mean([image[:, 8 + y:38 + y, 8 + x:38 + x] for x in range(5) for y in range(5)], axis=0)
+    centred, pales = image - image.mean(), photographs - photographs.mean((1, 2, 3), keepdims=True)
+    slope = (pales * centred).mean((1, 2, 3)) / centred.var()  # how much closer together levels are
+    rest = np.abs(pales - slope[:, None, None, None] * centred).max((1, 2, 3))
+    kinds = {
+        "sharp": noise == 0,
+        "grainy": np.abs(noise - 0.1) < 0.005,
+        "out of focus": np.abs(photographs[:, :, 10:40, 10:40] - blurred).max((1, 2, 3)) < 1e-5,
+        "coarse": np.abs(photographs - squares).max((1, 2, 3)) < 1e-5,
+        "pale": (rest < 1e-5) & (slope < 0.81) & (slope > 0.39),
+    }
+    assert (np.sum(list(kinds.values()), axis=0) == 1).all()
+    for kind, are in kinds.items():
+        assert 150 < are.sum() < 250, kind
+    darkest = photographs[kinds["pale"]].min((1, 2, 3)) - 0.3 * slope[kinds["pale"]]
+    assert darkest.min() > -0.01 and darkest.max() < 0.31 and np.ptp(darkest) > 0.25
+    assert photographs.min() >= 0 and photographs.max() <= 1
+
+
+def test_all_but_the_curated_set_and_what_is_made_of_it_are_photographs(monkeypatch):
+    changed = []
+    monkeypatch.setattr(tasks, "photograph", lambda rng, images: changed.append(len(images)) or images)
+    for name, task in TASKS.items():
+        changed.clear()
+        examples(name, "test", len(task.classes))
+        assert (changed == []) == (name in ("objects", "ten objects") or task.group == "shifts"), name
 
 
 def test_a_class_shows_all_of_its_masks_and_no_other():
