@@ -96,6 +96,20 @@ def test_rank_correlation_on_known_answers():
     assert figure5.rank_correlation(x, y) == pytest.approx(1 - 6 * ((rank_x - rank_y) ** 2).sum() / (6 ** 3 - 6))
 
 
+def test_share_of_each_things_pictures_that_are_named(monkeypatch):
+    """Two pictures of each: of thing 0 one is taken for thing 1, of thing 7 both are; those of all others are named."""
+    N = len(figure5.web.NAMES)
+    things = torch.arange(2 * N) % N
+    taken_for = things.clone()
+    taken_for[[0, 7, N + 7]] = 1
+    monkeypatch.setattr(figure5, "draw_pool", lambda kind, split, n: (torch.zeros(2 * N, 3, 1, 1), things))
+    monkeypatch.setattr(figure5.zeroshot, "encode_images", lambda model, images: torch.eye(N)[taken_for])
+    monkeypatch.setattr(figure5.zeroshot, "zero_shot_classifier", lambda model, tokenizer, names: torch.eye(N))
+    monkeypatch.setattr(Lab, "clip", lambda lab, seed: (None, None))
+    named = figure5.things_named(Lab(Path("unused")), 0)
+    assert named[0] == 0.5 and named[7] == 0 and sum(named) == N - 1.5
+
+
 def test_occurrences_are_counted_once_in_the_webs_captions(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(lab.web.Web, "texts", lambda self: calls.append(1) or ["a spade", "a red heart", "a heart"])

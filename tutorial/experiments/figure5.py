@@ -3,22 +3,32 @@
 The paper's zero-shot CLIP wins on 16 of 27 datasets, most of them of everyday objects. It loses on
 specialised, complex or abstract ones, such as satellite images, tumours, counting and distances
 (Section 3.1.5). Ours has learned from the miniature web, its rival from the labels of the miniature
-ImageNet. The right panel compares the gap with how often the web's captions had a task's words.
+ImageNet. On the right the gap is compared with how often the web's captions had a task's words. Tasks
+differ in much else, so below that the same is done for the web's things, one by one.
 """
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
+import web
+import zeroshot
+from clip_minimal import normalize
 from common import BLUE, ORANGE, interval, mean_over_seeds, of_seeds, scores_on_task
 from figure8 import correlation
+from lab import draw_pool
 from tasks import TASKS
+
+THING = "one thing"  # the group of rows that are no tasks
+NEVER = 0.3  # where zero is drawn on an axis of logarithms
 
 
 def measure(lab):
-    """-> a row for each seed and each task with labels to train on.
+    """-> a row for each seed and each task with labels to train on, and for each thing of the web.
 
     "zero-shot" is CLIP's result; "supervised" is that of logistic regression on the features of the same
     encoder, trained on the objects' numbers. "words" is the median over the classes of how many captions
-    had the rarest word of the class.
+    had the rarest word of the class. For a thing, zero-shot is how many of its pictures are named, among
+    all things.
     """
     rows = []
     for seed in lab.seeds:
@@ -34,7 +44,33 @@ def measure(lab):
                 "supervised": scores_on_task(lab, seed, name, kind="supervised")["probe"],
                 "words": float(np.median(lab.occurrences(name))),
             })
+        named = lab.remember(["things named", seed], lambda: things_named(lab, seed))
+        words = web.occurrences(web.NAMES, ["{}"], lab.word_counts())
+        for thing, (share, count) in enumerate(zip(named, words)):
+            rows.append({
+                "task": web.typed(thing),
+                "group": THING,
+                "seed": seed,
+                "chance": 1 / len(web.NAMES),
+                "zero-shot": share,
+                "supervised": "",
+                "words": count,
+            })
     return rows
+
+
+def things_named(lab, seed):
+    """For each thing of the web, the share of its pictures to which CLIP gives its name -> a list."""
+    model, tokenizer = lab.clip(seed)
+    n = max(1, round(10 * lab.budget)) * len(web.NAMES)
+    pictures, things = draw_pool("more kinds", "test", n)
+    names = [web.typed(thing) for thing in range(len(web.NAMES))]
+    weights = zeroshot.zero_shot_classifier(model, tokenizer, names)
+    features = zeroshot.encode_images(model, normalize(pictures / 255))
+    is_named = ((features @ weights).argmax(dim=1) == things).double()
+    times_named = torch.bincount(things, is_named, len(web.NAMES))
+    times_shown = torch.bincount(things, minlength=len(web.NAMES))
+    return (times_named / times_shown.clamp(min=1)).tolist()
 
 
 def ranks(values):
@@ -51,15 +87,20 @@ def rank_correlation(x, y):
 
 
 def draw(rows):
-    """Left: points by which zero-shot is better, sorted. Right: the same by how often captions had a task's words."""
+    """Left: points by which zero-shot is better, sorted. Right: the same by how often captions had the words."""
     gaps = []
+    things = []
     for row in rows:
-        points = 100 * (row["zero-shot"] - row["supervised"])
-        gaps.append(row | {"points": points})
+        if row["group"] == THING:
+            things.append(row)
+        else:
+            points = 100 * (row["zero-shot"] - row["supervised"])
+            gaps.append(row | {"points": points})
     figure = Figure(figsize=(8.5, 9), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
-    draw_bars(left, gaps)
-    draw_words(right, gaps)
+    axes = figure.subplot_mosaic([["bars", "words"], ["bars", "things"]], width_ratios=[1.5, 1])
+    draw_bars(axes["bars"], gaps)
+    draw_words(axes["words"], gaps)
+    draw_things(axes["things"], things)
     return figure
 
 
@@ -95,14 +136,32 @@ def draw_words(axis, rows):
     """A point for each task, the mean of its seeds; those whose words no caption had stand at the left end."""
     words = np.array(list(mean_over_seeds(rows, "words").values()))
     points = np.array(list(mean_over_seeds(rows, "points").values()))
-    never = 0.3  # where zero is drawn on an axis of logarithms
-    axis.plot(words.clip(min=never), points, "o", color=BLUE, markersize=5)
+    axis.plot(words.clip(min=NEVER), points, "o", color=BLUE, markersize=5)
     axis.axhline(0, color="black", linewidth=0.8)
-    axis.set_xscale("log")
-    ticks = [never, 1, 10, 100, 1000, 10000]
-    axis.set_xticks(ticks, ["never", *[f"{tick:,}" for tick in ticks[1:]]], fontsize=9, rotation=45)
-    axis.set_xlabel("captions of 30,000 that had a task's words", fontsize=9)
+    words_axis(axis)
     axis.set_ylabel("zero-shot minus supervised (points)", fontsize=9)
     r = rank_correlation(words, points)
     low, high = interval(rank_correlation, of_seeds(rows, "words"), of_seeds(rows, "points"))
     axis.set_title(f"rank correlation {r:.2f}\n(95 % {low:.2f} to {high:.2f})", fontsize=9)
+
+
+def draw_things(axis, rows):
+    """A point for each thing of the web, the mean of its seeds; a line through the means of ten equal parts of them."""
+    words = np.array(list(mean_over_seeds(rows, "words").values()))
+    named = 100 * np.array(list(mean_over_seeds(rows, "zero-shot").values()))
+    axis.plot(words.clip(min=NEVER), named, ".", color=BLUE, markersize=4, alpha=0.4)
+    parts = np.array_split(words.argsort(kind="stable"), 10)
+    middles = [np.median(words[part]).clip(NEVER) for part in parts]
+    axis.plot(middles, [named[part].mean() for part in parts], "o-", color=ORANGE, label="means of ten parts")
+    words_axis(axis)
+    axis.set_ylabel("pictures named by zero-shot (%)", fontsize=9)
+    axis.set_title(f"{len(words)} things of the web:\nrank correlation {rank_correlation(words, named):.2f}", fontsize=9)
+    axis.legend(fontsize=9)
+
+
+def words_axis(axis):
+    """A logarithmic axis of how many captions had some words, with a place for none."""
+    axis.set_xscale("log")
+    ticks = [NEVER, 1, 10, 100, 1000, 10000]
+    axis.set_xticks(ticks, ["never", *[f"{tick:,}" for tick in ticks[1:]]], fontsize=9, rotation=45)
+    axis.set_xlabel("captions of 30,000 that had the words", fontsize=9)

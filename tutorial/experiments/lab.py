@@ -99,9 +99,13 @@ class Lab:
 
     def occurrences(self, name):
         """For each class of a task, in how many of the web's 30,000 captions the rarest of its words is -> a list."""
-        counts = self.remember(["words"], lambda: web.word_counts(web.Web(0).texts()))
         task = TASKS[name]
-        return web.occurrences(task.classes, task.templates, Counter(counts))
+        return web.occurrences(task.classes, task.templates, self.word_counts())
+
+    def word_counts(self):
+        """In how many of the web's 30,000 captions each word occurs -> Counter."""
+        counts = self.remember(["words"], lambda: web.word_counts(web.Web(0).texts()))
+        return Counter(counts)
 
     def trained(self, key, module, train_function):
         """A module with the weights that train_function(module) gives it, in eval mode.
