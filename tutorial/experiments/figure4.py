@@ -30,7 +30,9 @@ MEANT = {
 
 
 def bare(label):
-    """"a club" -> "club"."""
+    """"a club" -> "club"; a whole caption, "a star above a cat", stays as it is."""
+    if re.search(" an? ", label):
+        return label
     return re.sub("^(an?|the) ", "", label)
 
 
@@ -158,7 +160,7 @@ def draw_groups(axis, rows):
     axis.set_xticks(range(len(WAYS) - 1), [way.replace(" ", "\n") for way in WAYS[1:]], fontsize=9)
     axis.set_ylabel("points over bare names", fontsize=9)
     axis.set_title("95 % over tasks and seeds; dots: seeds")
-    axis.legend(fontsize=9)
+    axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def draw_tasks(axis, rows):
