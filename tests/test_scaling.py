@@ -102,6 +102,42 @@ def test_typed_sentences_say_what_captions_say():
     assert not {"chess pieces", "letters", "zodiac", "counts", "weather", "colours"} & with_homonyms
 
 
+def test_whole_captions_keep_their_article():
+    assert figure4.bare("an orange star") == "orange star" and figure4.bare("on the grass") == "on the grass"
+    caption = "a red star to the left of a blue circle"
+    assert figure4.bare(caption) == caption
+
+
+def test_each_homonym_is_two_classes():
+    """The commonest thing of each category; bare names of both are the same."""
+    found = figure4.two_meanings()
+    assert len(found) == 2 * len(web.HOMONYMS) >= 16
+    for (name, category, thing), (same, other, another) in zip(found[::2], found[1::2]):
+        assert name == same and category != other and name in web.NAMES_OF[thing] and name in web.NAMES_OF[another]
+        assert (category, other) == (web.CATEGORY_OF[thing], web.CATEGORY_OF[another])
+        cards = [i for i in web.HOMONYMS[name] if web.CATEGORY_OF[i] == other]
+        assert another == min(cards), "things are sorted by how common they are"
+    wordings = figure4.wordings_of_both()
+    assert "a mouse, an animal" in wordings["typed sentence"][0] and "an arrow, a weapon" in wordings["ensemble"][0]
+    assert wordings["bare names"][0].count("mouse") == 2 and wordings["one sentence"][0].count("an arrow") == 2
+
+
+def test_both_meanings_with_a_model_that_reads_categories(monkeypatch):
+    """Right where the categories are told; a name alone gets the first of its two meanings, half of the pictures."""
+    meanings = figure4.two_meanings()
+    things = torch.tensor([thing for _, _, thing in meanings] + [1, 2])  # and two others, which are left out
+    monkeypatch.setattr(figure4, "draw_pool", lambda kind, split, n: (torch.zeros(len(things), 3, 48, 48), things))
+    monkeypatch.setattr(figure4.zeroshot, "encode_images", lambda model, images: torch.eye(len(meanings)))
+
+    def classifier(model, tokenizer, names, templates):
+        return torch.stack([torch.eye(len(meanings))[names.index(name)] for name in names], dim=1)
+
+    monkeypatch.setattr(figure4.zeroshot, "zero_shot_classifier", classifier)
+    row = figure4.measure_both(Lab(Path("unused")), 4, None, None)
+    assert (row["task"], row["seed"]) == (figure4.BOTH, 4)
+    assert [row[way] for way in figure4.WAYS] == [0.5, 0.5, 1, 1]
+
+
 def test_gains_of_prompts_are_points_over_bare_names():
     rows = [{"task": task, "seed": seed, "homonyms": int(task == "a"), "chance": 0.1, "bare names": 0.25,
              "one sentence": 0.25, "typed sentence": 0.3 + 0.1 * seed, "ensemble": 0.5 if task == "a" else 0.25}

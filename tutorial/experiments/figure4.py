@@ -7,20 +7,27 @@ a sentence that says what kind of thing it is ("a type of pet") decides it.
 Here each task is tried with bare names ("club"), with one sentence for all tasks ("a picture of a club"),
 with a typed sentence ("a picture of a club, a card suit") and with an ensemble of all the task's sentences
 over typed names. In the web's captions some names mean two things, see web.HOMONYMS.
+
+A task asks for one of these at most. The paper's example, ImageNet's two kinds of cranes, has both among
+the classes. So there is a test besides in which each homonym is two classes.
 """
 import re
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 import zeroshot
+from clip_minimal import normalize
 from common import BLUE, GREEN, GREY, ORANGE, interval, mean_over_seeds, zero_shot_on
-from tasks import TASKS, examples
-from train_tiny import COLOURS
-from web import HOMONYMS
+from lab import draw_pool
+from tasks import PLAIN, TASKS, examples, photograph
+from train_tiny import COLOURS, article
+from web import CATEGORY_OF, HOMONYMS, NAMES
 
 WAYS = ["bare names", "one sentence", "typed sentence", "ensemble"]
 PAPER = 5  # points that the paper's ensembles gain over bare names
+BOTH = "both meanings"  # the test in which each homonym is two classes
 # What the web's homonyms mean in the tasks. The categories are those that the web's captions tell.
 MEANT = {
     "star": "a shape", "square": "a shape", "mouse": "an animal", "cross": "a sign of faith",
@@ -74,16 +81,44 @@ def has_homonyms(name):
     return not names.isdisjoint(HOMONYMS)
 
 
+def two_meanings():
+    """Each homonym of the web twice -> [(name, category, number of the thing), ...]: ("mouse", "an animal", 6), ...
+
+    Of several things of a category it is the commonest.
+    """
+    found = []
+    for name, things in HOMONYMS.items():
+        of_category = {}
+        for thing in things:
+            of_category.setdefault(CATEGORY_OF[thing], thing)
+        for category, thing in of_category.items():
+            found.append((name, category, thing))
+    return found
+
+
+def wordings_of_both():
+    """-> {way: (class names, templates)} of the test in which each homonym is two classes."""
+    names = [name for name, _, _ in two_meanings()]
+    with_types = [f"{article(name)}, {category}" for name, category, _ in two_meanings()]
+    return {
+        "bare names": (names, ["{}"]),
+        "one sentence": ([article(name) for name in names], ["a picture of {}"]),
+        "typed sentence": (with_types, ["a picture of {}"]),
+        "ensemble": (with_types, PLAIN),
+    }
+
+
 # ---- Measured ------------------------------------------------------------------------------------
 
 
 def measure(lab):
-    """-> a row for each seed and task: its metric for each way to name its classes."""
+    """-> a row for each seed and task, and for both meanings: the metric for each way to name the classes."""
     rows = []
     for seed in lab.seeds:
         model, tokenizer = lab.clip(seed)
         for name in TASKS:
             rows.append(measure_task(lab, seed, name, model, tokenizer))
+        rows.append(measure_both(lab, seed, model, tokenizer))
     return rows
 
 
@@ -95,6 +130,22 @@ def measure_task(lab, seed, name, model, tokenizer):
     row = {"task": name, "seed": seed, "homonyms": int(has_homonyms(name)), "chance": chance}
     for way, (classes, templates) in wordings(name).items():
         row[way] = zero_shot_on(model, tokenizer, name, features, labels, templates, classes)
+    return row
+
+
+def measure_both(lab, seed, model, tokenizer):
+    """-> the row of the test in which each homonym is two classes; pictures are of any quality, as those of tasks."""
+    pictures, things = draw_pool("more kinds", "test", max(1, round(20 * lab.budget)) * len(NAMES))
+    classes = torch.tensor([thing for _, _, thing in two_meanings()])
+    is_class = things[:, None] == classes  # (n, N)
+    shown = is_class.any(dim=1)
+    labels = is_class[shown].int().argmax(dim=1)
+    images = photograph(np.random.default_rng(0), pictures[shown] / 255)
+    features = zeroshot.encode_images(model, normalize(images))
+    row = {"task": BOTH, "seed": seed, "homonyms": 1, "chance": 1 / len(classes)}
+    for way, (names, templates) in wordings_of_both().items():
+        weights = zeroshot.zero_shot_classifier(model, tokenizer, names, templates)
+        row[way] = zeroshot.accuracy(features @ weights, labels)
     return row
 
 
@@ -111,19 +162,24 @@ def gains(rows, way):
 
 
 def draw(rows):
-    """Left: the means over tasks, and what is gained with and without homonyms. Right: what each task gains."""
+    """Left: means over tasks, gains with and without homonyms, both meanings. Right: what each task gains."""
+    of_tasks = [row for row in rows if row["task"] != BOTH]
+    of_both = [row for row in rows if row["task"] == BOTH]
     figure = Figure(figsize=(8.5, 10), layout="constrained")
-    axes = figure.subplot_mosaic([["means", "tasks"], ["groups", "tasks"]])
-    draw_means(axes["means"], rows)
-    draw_groups(axes["groups"], rows)
-    draw_tasks(axes["tasks"], rows)
+    axes = figure.subplot_mosaic([["means", "tasks"], ["groups", "tasks"], ["both", "tasks"]])
+    draw_means(axes["means"], of_tasks)
+    axes["means"].set_title(f"mean of {len({row['task'] for row in of_tasks})} tasks")
+    draw_groups(axes["groups"], of_tasks)
+    draw_means(axes["both"], of_both)
+    axes["both"].set_title(f"{len(HOMONYMS)} homonyms, both meanings to choose from")
+    draw_tasks(axes["tasks"], of_tasks)
     for axis in axes.values():
         axis.title.set_fontsize(10)
     return figure
 
 
 def draw_means(axis, rows):
-    """The mean over all tasks for each way, a dot for each seed."""
+    """The mean over tasks for each way, a dot for each seed."""
     for i, way in enumerate(WAYS):
         values = mean_over_seeds(rows, way, by="seed").values()  # a seed's mean over tasks
         values = 100 * np.array(list(values))
@@ -133,8 +189,7 @@ def draw_means(axis, rows):
     chance = 100 * np.mean([row["chance"] for row in rows])
     axis.axhline(chance, linestyle=":", color="black", label="chance")
     axis.set_xticks(range(len(WAYS)), [way.replace(" ", "\n") for way in WAYS], fontsize=9)
-    axis.set_ylabel("mean of the tasks (%)", fontsize=9)
-    axis.set_title("zero-shot; dots: seeds")
+    axis.set_ylabel("zero-shot (%); dots: seeds", fontsize=9)
     axis.legend(fontsize=9)
 
 
