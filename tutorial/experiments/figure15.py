@@ -216,7 +216,7 @@ def draw_by_examples(axis, rows):
     axis.set_ylabel("points above the line", fontsize=9)
     axis.set_title("Effective robustness, 95 % over shifts and seeds; "
                    "paper: the more examples, the less", fontsize=10)
-    axis.legend(fontsize=9)
+    axis.legend(fontsize=9, loc="upper left", bbox_to_anchor=(0.14, 1))
 
 
 def draw_gains(axis, table, names):
