@@ -195,7 +195,7 @@ def made_up_rows():
     return rows
 
 
-def test_tables_and_the_least_error():
+def test_tables_and_the_error_by_guesses():
     rows = made_up_rows()
     x, y = scaling.table(rows, "probe", False)
     assert len(x) == 3 and (y == 50).all() and y.shape == (3, 2, 1), "tasks without a probe are left out"
@@ -203,7 +203,7 @@ def test_tables_and_the_least_error():
     x, y = scaling.table(rows, "zero-shot", True, group="never")
     assert y == pytest.approx(np.full((5, 2, 1), 10))
     assert len(scaling.table(rows, "zero-shot", False, "equal frequencies")[0]) == 0
-    assert scaling.least_error(rows) == pytest.approx(90 / 4), "one of four tasks is guessed"
+    assert scaling.guessing_error(rows) == pytest.approx(90 / 4), "one of four tasks is guessed"
     assert scaling.converged(rows, sizes.megaflops(sizes.MODELS["RN-16"]))
     assert not scaling.converged(rows, sizes.megaflops(sizes.MODELS["ViT-128/8"])), "20 % of the objects"
 

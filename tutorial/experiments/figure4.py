@@ -8,7 +8,7 @@ Here each task is tried with bare names ("club"), with one sentence for all task
 with a typed sentence ("a picture of a club, a card suit") and with an ensemble of all the task's sentences
 over typed names. In the web's captions some names mean two things, see web.HOMONYMS.
 
-A task asks for one of these at most. The paper's example, ImageNet's two kinds of cranes, has both among
+A task asks for one of the two meanings only. The paper's example, ImageNet's two kinds of cranes, has both among
 the classes. So there is a test besides in which each homonym is two classes.
 """
 import re
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 import zeroshot
 from clip_minimal import normalize
-from common import BLUE, GREEN, GREY, ORANGE, interval, mean_over_seeds, zero_shot_on
+from common import BLUE, GREEN, GREY, ORANGE, interval, mean_over_seeds, of_seeds, zero_shot_on
 from lab import draw_pool
 from tasks import PLAIN, TASKS, examples, photograph
 from train_tiny import COLOURS, article
@@ -37,14 +37,14 @@ MEANT = {
 
 
 def bare(label):
-    """"a club" -> "club"; a whole caption, "a star above a cat", stays as it is."""
+    """The article goes: "a club" -> "club". A whole caption, "a star above a cat", stays as it is."""
     if re.search(" an? ", label):
         return label
     return re.sub("^(an?|the) ", "", label)
 
 
 def noun(label):
-    """"a red club" -> "club"."""
+    """Article and colour go: "a red club" -> "club"."""
     first, _, rest = bare(label).partition(" ")
     if first in COLOURS:
         return rest
@@ -52,9 +52,12 @@ def noun(label):
 
 
 def typed(label):
-    """"a club" -> "a club, a card suit"; what means one thing alone, or has no article, stays as it is."""
-    has_article = label != bare(label)
-    if has_article and noun(label) in MEANT:
+    """The kind of thing comes: "a club" -> "a club, a card suit".
+
+    What means one thing alone, a whole caption, and what has no article stay as they are.
+    """
+    is_a_thing = label != bare(label)
+    if is_a_thing and noun(label) in MEANT:
         return f"{label}, {MEANT[noun(label)]}"
     return label
 
@@ -62,7 +65,7 @@ def typed(label):
 def wordings(name):
     """-> {way: (class names, templates)} of a task.
 
-    The typed sentence is the first of the task's own that has more than the name, as "an arrow pointing {}".
+    The typed sentence is the first of the task's own that has more than the name, as "an arrow {}".
     """
     task = TASKS[name]
     with_types = [typed(label) for label in task.classes]
@@ -76,7 +79,10 @@ def wordings(name):
 
 
 def has_homonyms(name):
-    """Whether one of the task's classes, in a colour or not, is called by a homonym of the web's."""
+    """Whether one of the task's classes, in a colour or not, is called by a homonym of the web's.
+
+    The names of classes count, and no sentences around them.
+    """
     names = {noun(label) for label in TASKS[name].classes}
     return not names.isdisjoint(HOMONYMS)
 
@@ -134,7 +140,7 @@ def measure_task(lab, seed, name, model, tokenizer):
 
 
 def measure_both(lab, seed, model, tokenizer):
-    """-> the row of the test in which each homonym is two classes; pictures are of any quality, as those of tasks."""
+    """-> the row of the test in which each homonym is two classes; pictures are of any quality, as most tasks'."""
     pictures, things = draw_pool("more kinds", "test", max(1, round(20 * lab.budget)) * len(NAMES))
     classes = torch.tensor([thing for _, _, thing in two_meanings()])
     is_class = things[:, None] == classes  # (n, N)
@@ -144,6 +150,7 @@ def measure_both(lab, seed, model, tokenizer):
     features = zeroshot.encode_images(model, normalize(images))
     row = {"task": BOTH, "seed": seed, "homonyms": 1, "chance": 1 / len(classes)}
     for way, (names, templates) in wordings_of_both().items():
+        # with bare names both classes of a homonym have equal weights, so that about half can be right
         weights = zeroshot.zero_shot_classifier(model, tokenizer, names, templates)
         row[way] = zeroshot.accuracy(features @ weights, labels)
     return row
@@ -151,11 +158,7 @@ def measure_both(lab, seed, model, tokenizer):
 
 def gains(rows, way):
     """Points that a way gains over bare names -> (tasks, seeds), tasks in the order of the rows."""
-    of_task = {}
-    for row in rows:
-        points = 100 * (row[way] - row["bare names"])
-        of_task.setdefault(row["task"], []).append(points)
-    return np.array(list(of_task.values()))
+    return 100 * (of_seeds(rows, way) - of_seeds(rows, "bare names"))
 
 
 # ---- Drawn ---------------------------------------------------------------------------------------
@@ -206,10 +209,11 @@ def draw_groups(axis, rows):
         for j, way in enumerate(WAYS[1:]):
             table = gains(some, way)  # (tasks, seeds)
             at = j + 0.26 * (i - 1)
-            bar = axis.bar(at, table.mean(), 0.24, color=colour)
+            # one entry in the legend for each group
+            group = f"{label}: {len(table)} tasks" if j == 0 else None
+            axis.bar(at, table.mean(), 0.24, color=colour, label=group)
             axis.vlines(at, *interval(np.mean, table), color="black", linewidth=1)
             axis.plot([at] * table.shape[1], table.mean(axis=0), "k.", markersize=4)
-        bar.set_label(f"{label}: {len(table)} tasks")
     axis.axhline(0, color="black", linewidth=0.8)
     axis.axhline(PAPER, linestyle="--", color=GREEN, label=f"paper, ensembles: about {PAPER}")
     axis.set_xticks(range(len(WAYS) - 1), [way.replace(" ", "\n") for way in WAYS[1:]], fontsize=9)

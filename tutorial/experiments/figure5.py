@@ -1,10 +1,10 @@
 """Figure 5: zero-shot CLIP against a fully supervised linear classifier on a supervised ResNet's features.
 
-The paper's zero-shot CLIP wins on 16 of 27 datasets, most of them of everyday objects. It loses on
-specialised, complex or abstract ones, such as satellite images, tumours, counting and distances
-(Section 3.1.5). Ours has learned from the miniature web, its rival from the labels of the miniature
-ImageNet. On the right the gap is compared with how often the web's captions had a task's words. Tasks
-differ in much else, so below that the web's things are compared one by one.
+The paper's zero-shot CLIP wins on 16 of 27 datasets, many of them general ones. It loses on specialised,
+complex or abstract ones, such as satellite images, tumours, counting and distances (Section 3.1.5). Ours
+has learned from the miniature web, its rival from the labels of the miniature ImageNet. On the right the
+gap is compared with how often the web's captions had a task's words. Tasks differ in much else, so below
+that the web's things are compared one by one.
 """
 import numpy as np
 import torch
@@ -19,16 +19,16 @@ from lab import draw_pool
 from tasks import TASKS
 
 THING = "one thing"  # the group of rows that are no tasks
-ALIKE = ["a card", "a written word"]  # categories of many things that look alike; they are among the rarest
+ALIKE = ["a card", "a written word"]  # categories of many things that look alike; most of them are rare
 
 
 def measure(lab):
     """-> a row for each seed and each task with labels to train on, and for each thing of the web.
 
-    "zero-shot" is CLIP's result; "supervised" is that of logistic regression on the features of the same
-    encoder, trained on the objects' numbers. "words" is the median over the classes of how many captions
-    had the rarest word of the class. For a thing, zero-shot is how many of its pictures are named, among
-    all things; "rank" is its place among them by how often it occurs.
+    "zero-shot" is CLIP's result; "supervised" is that of a probe on an encoder of the same shape, which was
+    trained to tell which of the hundred objects it sees. "words" is the median over the classes of how many
+    captions had the rarest word of the class. For a thing, zero-shot is how many of its pictures are named,
+    among all things; "rank" is its place in web.NAMES, where the commonest is first.
     """
     rows = []
     for seed in lab.seeds:
@@ -61,7 +61,10 @@ def measure(lab):
 
 
 def things_named(lab, seed):
-    """For each thing of the web, the share of its pictures to which CLIP gives its name -> a list."""
+    """For each thing of the web, the share of its pictures to which CLIP gives its name -> a list.
+
+    All pictures are sharp and in the usual style. A thing of which there is none counts as not named.
+    """
     model, tokenizer = lab.clip(seed)
     n = max(1, round(10 * lab.budget)) * len(web.NAMES)
     pictures, things = draw_pool("more kinds", "test", n)
@@ -88,7 +91,7 @@ def rank_correlation(x, y):
 
 
 def draw(rows):
-    """Left: points by which zero-shot is better, sorted. Right: the same by how often captions had the words."""
+    """Left: points by which zero-shot is better, sorted. Right: the same by how often captions had the words; single things."""
     gaps = []
     things = []
     for row in rows:

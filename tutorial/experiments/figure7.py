@@ -42,6 +42,7 @@ def draw(rows):
             text = "never"
         axis.text(min(value, end) * 1.03, i, text, va="center", fontsize=9)
     axis.set_yticks(range(len(rows)), [row["task"] for row in rows], fontsize=9)
+    axis.set_ylim(-0.7, len(rows) - 0.3)
     low, high = interval(np.median, values)
     axis.set_xlim(0.4, 1.5 * values.clip(max=end).max())
     axis.set(xscale="log", xlabel="labelled examples per class to match zero-shot", title=(

@@ -32,9 +32,9 @@ def tiny(layers, width, patch=None):
                    transformer_layers=1, transformer_width=64)
 
 
-# In the paper's two series (Tables 19 and 20) width and depth grow together, and with them the resolution
-# or the number of patches. Here all models see 48 x 48 pixels, the size of the tasks' pictures. Names tell
-# width and patch size.
+# In the paper's two series (Tables 19 and 20) models grow in width, depth and resolution, or in the number
+# of patches. Here ResNets grow in width, the largest in depth as well, and all models see 48 x 48 pixels,
+# the size of the tasks' pictures. Names tell width and patch size.
 MODELS = {
     "RN-2": tiny((1, 1, 1, 1), 2),
     "RN-4": tiny((1, 1, 1, 1), 4),
@@ -59,9 +59,10 @@ def megaflops(config):
 
 
 def some_models(lab):
-    """Names of the models that the budget pays for: all from 0.7 on, the three smallest at 0.02."""
+    """Names of the models that the budget pays for: all from 0.32 on, the three smallest at 0.02; never less than two."""
     most = 150 * lab.budget  # million operations
-    return [name for name, config in MODELS.items() if megaflops(config) <= most]
+    names = [name for name, config in MODELS.items() if megaflops(config) <= most]
+    return names if len(names) > 1 else list(MODELS)[:2]
 
 
 def some_tasks(lab):
@@ -114,14 +115,14 @@ def best_rate(lab, name):
         best = int(np.argmin(losses))
         return RATES[best]
 
-    return lab.remember(["rates over sizes", SEARCH_STEPS, RATES, name], measure)
+    return lab.remember(["rates over sizes", SEARCH_STEPS, RATES, repr(MODELS[name])], measure)
 
 
 def clip(lab, seed, name, exponent=1.0):
     """The model of this name -> (quick model, tokenizer). It is trained when it is first asked for.
 
-    With an exponent of 0 it is trained on a web in which all things are equally frequent. Rates are
-    those of the usual web.
+    With an exponent of 0 it is trained on a web in which all things are equally frequent (but for twenty
+    that stand in the place of words too small to read). Rate and tokenizer are those of the usual web.
     """
     lr = best_rate(lab, name)
     model, tokenizer = fresh(seed, name)
@@ -131,5 +132,6 @@ def clip(lab, seed, name, exponent=1.0):
         fit(lab, Unmeasured(seed, exponent=exponent), model, tokenizer, STEPS, lr)
 
     file_name = name.replace("/", "-")
-    model = lab.trained(f"web-{file_name}-{exponent:g}-{STEPS}-{seed}", model, train_function)
+    key = f"web-{file_name}-{exponent:g}-{STEPS}-{lr:g}-{seed}"
+    model = lab.trained(key, model, train_function)
     return accelerate(model), tokenizer
