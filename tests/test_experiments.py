@@ -235,24 +235,33 @@ def test_captions_of_the_limits_by_hand():
 def test_the_attack_changes_what_is_written_and_nothing_else(monkeypatch):
     """Under either name the ground is the same; a model that reads alone says the word, and both say the object else."""
     labels, words, images = typographic.pictures(40)
-    assert list(images) == ["nothing", "its own name", "another's name"] and (labels != words).all()
-    _, own, other = images.values()
+    assert list(images) == ["nothing", "its own name", "another's name", typographic.ALONE] and (labels != words).all()
+    _, own, other, alone = images.values()
     assert torch.equal(own[:, :, 0], other[:, :, 0]), "the ground is the same, at the upper edge"
     assert all((a - b).abs().amax() > 0.5 for a, b in zip(own, other))
 
-    def name_scores(model, tokenizer, pixels):
-        is_read = model == "reads" and torch.equal(pixels, other)
-        return torch.nn.functional.one_hot(words if is_read else labels, 10).float()
+    def encode_images(model, pixels):
+        """Of a model that reads, the words over the others' names; of a word alone the next one for who can't read."""
+        answers = labels
+        if model == "reads" and torch.equal(pixels, other):
+            answers = words
+        if model != "reads" and torch.equal(pixels, alone):
+            answers = (labels + 1) % 10
+        return torch.nn.functional.one_hot(answers, 10).float()
 
     monkeypatch.setattr(typographic, "pictures", lambda n: (labels, words, images))
-    monkeypatch.setattr(typographic, "name_scores", name_scores)
+    monkeypatch.setattr(typographic.zeroshot, "encode_images", encode_images)
+    monkeypatch.setattr(typographic, "classifier", lambda *_: torch.eye(10))
     monkeypatch.setattr(Lab, "clip", lambda lab, seed: ("reads", None))
     monkeypatch.setattr(Lab, "world_clip", lambda lab, seed: ("does not", None), raising=False)
     rows = typographic.measure(Lab(Path("unused"), seeds=(0, 1)))
-    assert len(rows) == 2 * 2 * 3
+    assert len(rows) == 2 * 2 * 4
     for row in rows:
+        if row["written"] == typographic.ALONE:
+            assert row["reads the word"] == (row["model"] == typographic.MODELS[0])
+            continue
         attacked = row["model"] == typographic.MODELS[0] and row["written"] == "another's name"
-        assert (row["true name"], row["other name"]) == ((0, 1) if attacked else (1, 0))
+        assert (row["says the true name"], row["says the other name"]) == ((0, 1) if attacked else (1, 0))
 
 
 def test_captions_of_table_13_have_no_prefix_and_the_gain_is_of_recall_at_1():
