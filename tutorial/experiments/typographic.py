@@ -18,8 +18,8 @@ from tasks import ATLAS, TEN, TEN_AT
 from train_tiny import render
 
 MODELS = ["the web's, which reads", "the world's, which does not"]
+ALONE = "its name alone"  # what is written where there is no object
 # what a model may say, and its colour; the last one when it is asked for the word
-ALONE = "its name alone"
 SAID = {"says the true name": BLUE, "says the other name": ORANGE, "reads the word": GREEN}
 
 
@@ -27,17 +27,18 @@ def pictures(n):
     """One of ten objects in each -> labels (n,), words (n,), {what is written: normalised images}."""
     labels = np.arange(n) % len(TEN)
     words = tasks.another(np.random.default_rng(0), labels)
+    middle = np.full((n, 1, 2), 24)
     # without a word: the same objects under an empty mask, in other random colours
     masks = ATLAS[TEN_AT[labels]][:, None]  # (n, 1, 32, 32)
     masks = torch.cat([masks, torch.zeros(n, 1, 32, 32)], dim=1)
-    middle = np.full((n, 1, 2), 24)
+    # a word without an object
+    word_masks = render(TEN, font=tasks.SERIF)[labels][:, None]  # (n, 1, 32, 32)
     images = {
         "nothing": tasks.paint(np.random.default_rng(1), masks, centre=middle, side=(30, 38)),
         "its own name": tasks.titled(np.random.default_rng(1), labels, labels),
         "another's name": tasks.titled(np.random.default_rng(1), labels, words),
+        ALONE: tasks.paint(np.random.default_rng(2), word_masks, centre=middle, side=(42, 48)),
     }
-    written = render(TEN, font=tasks.SERIF)[labels][:, None]  # (n, 1, 32, 32)
-    images[ALONE] = tasks.paint(np.random.default_rng(2), written, centre=middle, side=(42, 48))
     images = {kind: normalize(pixels) for kind, pixels in images.items()}
     return torch.from_numpy(labels), torch.from_numpy(words), images
 
