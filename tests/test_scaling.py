@@ -64,11 +64,11 @@ def test_a_model_is_trained_once_at_the_best_of_three_rates(tmp_path, trainings)
     for budget, seed, exponent in ((1, 0, 1.0), (1, 0, 1.0), (1, 0, 0.0), (1, 1, 1.0), (0.1, 0, 1.0)):
         model, _ = sizes.clip(Lab(tmp_path, budget), seed, "RN-4", exponent)
         assert (model.ln_final.bias == 7).all() and not model.training, "what was trained is what is loaded"
-    tried = [(9, 1.0, 150, 256, lr) for lr in sizes.RATES]
-    tried_at_a_tenth = [(9, 1.0, 15, 128, lr) for lr in sizes.RATES]
+    tried = [(9, 1.0, 100, 256, lr) for lr in sizes.RATES]
+    tried_at_a_tenth = [(9, 1.0, 10, 128, lr) for lr in sizes.RATES]
     best = sizes.RATES[1]
-    assert trainings == [*tried, (0, 1.0, 1000, 256, best), (0, 0.0, 1000, 256, best), (1, 1.0, 1000, 256, best),
-                         *tried_at_a_tenth, (0, 1.0, 100, 128, best)]
+    assert trainings == [*tried, (0, 1.0, 550, 256, best), (0, 0.0, 550, 256, best), (1, 1.0, 550, 256, best),
+                         *tried_at_a_tenth, (0, 1.0, 55, 128, best)]
 
 
 def test_ways_are_those_of_the_zero_shot_classifier():

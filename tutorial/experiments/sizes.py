@@ -17,9 +17,9 @@ from train_tiny import WEIGHT_DECAY, train
 from tutorial.extras.fast import accelerate
 from web import Web
 
-STEPS = 1000  # of 256 pairs, for each of them
+STEPS = 550  # of 256 pairs, for each of them
 RATES = [2.5e-3, 5e-3, 1e-2]  # learning rates that are tried
-SEARCH_STEPS = 150  # for each of these
+SEARCH_STEPS = 100  # for each of these
 SEARCH_SEED = 9
 
 
