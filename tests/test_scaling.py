@@ -192,6 +192,9 @@ def made_up_rows():
                     rows.append({"model": name, "MFLOPs": x, "web": frequencies, "task": task, "told": told,
                                  "seed": seed, "chance": 0.1, "zero-shot": 1 - error, "probe": 0.5 if task == "a" else ""})
                 rows.append({**rows[-1], "task": "c", "told": "never", "zero-shot": 0.1, "probe": ""})
+                for k, (first, last) in enumerate(scaling.RANKS):
+                    rows.append({**rows[-1], "task": f"things {first} to {last}", "told": scaling.THINGS,
+                                 "zero-shot": (0.9 if frequencies == "web" else 0.5) - 0.1 * k})
     return rows
 
 
@@ -208,9 +211,23 @@ def test_tables_and_the_error_by_guesses():
     assert not scaling.converged(rows, sizes.megaflops(sizes.MODELS["ViT-128/8"])), "20 % of the objects"
 
 
+def test_things_are_counted_by_their_ranks(monkeypatch, tmp_path):
+    """All but the commonest eleven get no name."""
+    asked = []
+    monkeypatch.setattr(scaling, "clip", lambda *args: asked.append(args[1:]) or ("a model", "its tokenizer"))
+    monkeypatch.setattr(scaling, "things_named", lambda lab, *model: [1.0] * 11 + [0.0] * (len(scaling.NAMES) - 11))
+    shares = scaling.measure_things(Lab(tmp_path), 2, "RN-8", 0.0)
+    assert list(shares.values()) == [1, 1 / 20, 0, 0, 0] and asked == [(2, "RN-8", 0.0)]
+    first, last = zip(*scaling.RANKS)
+    assert (first[0], last[-1]) == (1, len(scaling.NAMES)) and all(b == a + 1 for a, b in zip(last, first[1:]))
+
+
 def test_lines_are_drawn_through_the_right_models():
     figure = scaling.draw(made_up_rows())
-    _, groups, control, probes = figure.axes
+    _, groups, control, probes, things, same_things = figure.axes
+    for axis, commonest in ((things, 90), (same_things, 50)):
+        ends = [line.get_ydata()[-1] for line in axis.lines if line.get_linestyle() == "-"]
+        assert ends == pytest.approx(np.arange(commonest, commonest - 50, -10)), "a line for each group of ranks"
     labels = [text.get_text() for axis in (groups, control) for text in axis.get_legend().get_texts()]
     wanted = {"often told (2 tasks)": -0.2, "seldom told (1 tasks)": -0.2, "never told (1 tasks)": 0,
               "web": -0.2, "equal frequencies": -0.1}

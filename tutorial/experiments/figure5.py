@@ -45,7 +45,7 @@ def measure(lab):
                 "words": float(np.median(lab.occurrences(name))),
                 "rank": "",
             })
-        named = lab.remember(["things named", seed], lambda: things_named(lab, seed))
+        named = lab.remember(["things named", seed], lambda: things_named(lab, *lab.clip(seed)))
         for thing, share in enumerate(named):
             rows.append({
                 "task": web.typed(thing),
@@ -60,12 +60,11 @@ def measure(lab):
     return rows
 
 
-def things_named(lab, seed):
-    """For each thing of the web, the share of its pictures to which CLIP gives its name -> a list.
+def things_named(lab, model, tokenizer):
+    """For each thing of the web, the share of its pictures to which the model gives its name -> a list.
 
     All pictures are sharp and in the usual style. A thing of which there is none counts as not named.
     """
-    model, tokenizer = lab.clip(seed)
     n = max(1, round(10 * lab.budget)) * len(web.NAMES)
     pictures, things = draw_pool("more kinds", "test", n)
     names = [web.typed(thing) for thing in range(len(web.NAMES))]

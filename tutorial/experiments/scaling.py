@@ -9,15 +9,17 @@ Here the models of sizes.py are trained on the web and tried on the tasks. The t
 often the captions told the words of their classes: words that no caption has can't be learned, whatever
 the size, so an error of which a part is due to them is no power law. ResNets are also trained on a web in
 which all things are equally frequent, so that there are no rarer words for the larger ones to learn (three
-of them, to save time).
+of them, to save time). What each model names is also shown by how common a thing is on the web.
 """
 import numpy as np
 from matplotlib.figure import Figure
 
 import zeroshot
 from common import BLUE, GREEN, GREY, ORANGE, splits, zero_shot
+from figure5 import things_named
 from sizes import MODELS, RATES, SEARCH_STEPS, STEPS, clip, megaflops, resnet, some_models, some_tasks
 from tasks import TASKS, examples
+from web import NAMES
 
 # Figure 10 has an average over twelve datasets of other people's choice. These twelve tasks are of all
 # groups but relations that have labels to train on, and have at most 26 classes, to save time.
@@ -32,6 +34,8 @@ PAPER = -0.075  # the slope of a line through the five ResNets' mean error in Ta
 # the two kinds of models, by whether they are ResNets: name, colour and marker
 LOOKS = {True: ("ResNets", BLUE, "o"), False: ("vision transformers", ORANGE, "s")}
 GROUPS = {"often": GREEN, "seldom": ORANGE, "never": GREY}  # how often captions told a task's words
+THINGS = "things"  # stands there in rows that are of no task, but of the web's things with these ranks
+RANKS = {(1, 10): "#440154", (11, 30): "#3b528b", (31, 100): "#21918c", (101, 200): "#5ec962", (201, 451): "#fde725"}
 
 # ---- Measuring -----------------------------------------------------------------------------------
 
@@ -61,6 +65,13 @@ def probe(lab, model, task):
     return float(metric(features.double() @ W + b, labels))
 
 
+def measure_things(lab, seed, name, exponent):
+    """-> {(first, last): the share of pictures of things with these ranks to which the model gives their names}."""
+    key = ["things over sizes", STEPS, RATES, SEARCH_STEPS, seed, repr(MODELS[name]), exponent]
+    named = lab.remember(key, lambda: things_named(lab, *clip(lab, seed, name, exponent)))
+    return {(first, last): float(np.mean(named[first - 1:last])) for first, last in RANKS}
+
+
 def told(lab, task):
     """How often the captions told the words of a task's classes: "often", "seldom" or "never".
 
@@ -75,7 +86,11 @@ def told(lab, task):
 
 
 def measure(lab):
-    """-> a row for each model, web, seed and task: zero-shot, and the probe if there is one."""
+    """-> a row for each model, web, seed and task: zero-shot, and the probe if there is one.
+
+    Behind those of the tasks is a row for each group of RANKS: the share of pictures of these things that get
+    their names, among all things. Rank 1 is the commonest thing of the web.
+    """
     groups = {task: told(lab, task) for task in some_tasks(lab)}
     rows = []
     for name in some_models(lab):
@@ -83,18 +98,25 @@ def measure(lab):
             if exponent == 0 and name not in CONTROLS:
                 continue
             for seed in lab.seeds:
+                start = {"model": name, "MFLOPs": megaflops(MODELS[name]), "web": web, "seed": seed}
                 answers, probes = measure_model(lab, seed, name, exponent)
                 for task, value in answers.items():
                     rows.append({
-                        "model": name,
-                        "MFLOPs": megaflops(MODELS[name]),
-                        "web": web,
+                        **start,
                         "task": task,
                         "told": groups[task],
-                        "seed": seed,
                         "chance": float(TASKS[task].chance()),
                         "zero-shot": value,
                         "probe": probes.get(task, ""),
+                    })
+                for (first, last), share in measure_things(lab, seed, name, exponent).items():
+                    rows.append({
+                        **start,
+                        "task": f"things {first} to {last}",
+                        "told": THINGS,
+                        "chance": 1 / len(NAMES),
+                        "zero-shot": share,
+                        "probe": "",
                     })
     return rows
 
@@ -106,11 +128,13 @@ def table(rows, way, kind, web="web", group=None):
     """One column of the rows, `way`, for ResNets (kind=True) or for the others, in per cent.
 
     -> million operations (models,), values (models, seeds, tasks). Tasks that have no value are left
-    out, and so are those of other groups if one is given.
+    out, and so are those of other groups if one is given. Without a group all tasks count, but not THINGS.
     """
     found = {}
     for row in rows:
-        in_group = group is None or row["told"] == group
+        in_group = row["told"] == group
+        if group is None:
+            in_group = row["told"] != THINGS
         fits = resnet(row["model"]) == kind and row["web"] == web and in_group
         if fits and row[way] != "":
             of_model = found.setdefault(row["MFLOPs"], {})
@@ -154,6 +178,8 @@ def guessing_error(rows):
     """
     errors = {}
     for row in rows:
+        if row["told"] == THINGS:
+            continue
         errors[row["task"]] = 0.0
         if row["told"] == "never":
             errors[row["task"]] = 100 * (1 - row["chance"])
@@ -173,17 +199,20 @@ def converged(rows, megaflops):
 
 
 def draw(rows):
-    """Above: Figure 9, and its error by groups of tasks. Below: the control, and Figure 10."""
-    figure = Figure(figsize=(8.5, 8.5), layout="constrained")
-    axes = figure.subplots(2, 2)
+    """Above: Figure 9, and its error by groups of tasks. Then the control, and Figure 10. Below: single things."""
+    figure = Figure(figsize=(8.5, 12), layout="constrained")
+    axes = figure.subplots(3, 2)
     draw_errors(axes[0, 0], rows)
     draw_groups(axes[0, 1], rows)
     draw_control(axes[1, 0], rows)
     draw_probes(axes[1, 1], rows)
+    draw_things(axes[2, 0], rows, "web", "ResNets on the web:\nthings of these ranks, the commonest first")
+    draw_things(axes[2, 1], rows, "equal frequencies", "ResNets on the web of equal frequencies:\nthe same things")
     for axis in axes.flat:
+        columns = 3 if axis in axes[2] else 1
         axis.set(xscale="log", xlabel="million operations per image")
         axis.title.set_fontsize(10)
-        axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+        axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=columns)
     for axis in axes.flat[:3]:
         axis.set_ylabel("zero-shot error (%)")
     return figure
@@ -280,6 +309,16 @@ def draw_probes(axis, rows):
     if chances:
         axis.axhline(100 * np.mean(chances), color=GREY, linestyle=":", label="chance")
     axis.set(ylabel="linear probe (%)", ylim=(0, 100), title=f"Figure 10: mean of {tasks} tasks with labels")
+
+
+def draw_things(axis, rows, web, title):
+    """How many pictures of things get their names: a line for each group of RANKS, a dot for each seed."""
+    for (first, last), colour in RANKS.items():
+        some = [row for row in rows if row["task"] == f"things {first} to {last}"]
+        x, values = table(some, "zero-shot", True, web, THINGS)  # (models,), (models, seeds, 1)
+        axis.plot(x, values[:, :, 0], ".", color=colour, markersize=4)
+        axis.plot(x, values.mean(axis=(1, 2)), "o-", color=colour, label=f"{first} to {last}")
+    axis.set(ylabel="things named (%)", ylim=(0, 100), title=title)
 
 
 def plain_numbers(axis):
