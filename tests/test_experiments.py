@@ -304,7 +304,30 @@ def test_each_experiment_writes_its_table_and_draws_its_figure_once(name, cache,
     assert (tmp_path / f"{name}.csv").stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize("argv", [["figure99"], ["figure4", "--budget", "0"], ["figure4", "--budget", "2"]])
+def test_models_are_trained_on_the_device_and_measured_on_the_cpu(tmp_path):
+    module = torch.nn.Linear(2, 1)
+    seen = []
+
+    def train_function(module):
+        seen.append(module.weight.device.type)
+        module.to_empty(device="cpu")  # what lies on "meta" has no numbers that could be kept
+        module.weight.data.fill_(7)
+
+    model = Lab(tmp_path, device="meta").trained("x", module, train_function)
+    assert seen == ["meta"] and model.weight.device.type == "cpu" and (model.weight == 7).all() and not model.training
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["figure2", "convirt", "figure6", "ngrams", "overlap", "scaling", "relations"])
+def test_each_kind_of_training_runs_on_a_gpu(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(overlap, "STEPS", 250)
+    argv = [name, "--budget", "0.02", "--seeds", "0", "--device", "cuda", "--out", str(tmp_path), "--cache", str(tmp_path)]
+    assert run.main(argv) == 0
+    assert "trained on cuda" in (tmp_path / f"{name}.log").read_text()
+
+
+@pytest.mark.parametrize("argv", [["figure99"], ["figure4", "--budget", "0"], ["figure4", "--budget", "2"],
+                                  ["figure4", "--device", "abacus"]])
 def test_what_cannot_be_run_is_refused(argv):
     with pytest.raises(SystemExit) as error:
         run.main(argv)

@@ -122,12 +122,13 @@ def test_crops_move_pictures_and_turn_none():
 def test_lengths_and_pools_follow_the_budget(kind, pool, many, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(lab, "POOLS", {"supervised": 3000, "more kinds": 30000, "SimCLR": 3000})
-    monkeypatch.setattr(lab, "draw_pool", lambda kind, split, n: (split, n))
-    monkeypatch.setattr(lab, "train_images", lambda model, kind, split, n, steps: calls.append((split, n, steps)))
+    monkeypatch.setattr(lab, "draw_pool", lambda kind, split, n: (torch.zeros(n), torch.full((n,), split == "train")))
+    monkeypatch.setattr(lab, "train_images", lambda model, kind, levels, labels, steps: calls.append(
+        (len(levels), labels.all().item(), steps)))
     for _ in range(2):
         model = Lab(tmp_path, 0.1).image_model(5, kind, pool)
         assert model.config.embed_dim == lab.OUTPUTS[kind] and not model.training
-    assert calls == [("train", many, 40 if kind == "supervised" else 80)], "once"
+    assert calls == [(many, True, 40 if kind == "supervised" else 80)], "once"
 
 
 def test_own_accuracy_of_a_model_that_is_always_right(tmp_path, monkeypatch):

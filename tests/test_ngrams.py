@@ -95,6 +95,7 @@ class Lab:
 
     budget = 0.001
     seeds = (3,)
+    device = "cpu"
 
     def batch(self):
         return 4
@@ -112,7 +113,7 @@ def test_each_seed_sees_the_pairs_of_the_web_that_clip_sees(monkeypatch):
     class Stream:
         """Stands in for Web: two captions, noise for pictures."""
 
-        def __init__(self, seed):
+        def __init__(self, seed, device):
             self.seed = seed
 
         def texts(self):

@@ -55,8 +55,8 @@ ADDED = 6  # numbers the random numbers that draw them, see World.rng
 class Wordy(World):
     """The pictogram world, with so many words behind each training caption that no picture shows."""
 
-    def __init__(self, seed, amount, steps):
-        super().__init__(seed)
+    def __init__(self, seed, amount, steps, device="cpu"):
+        super().__init__(seed, device)
         self.amount = amount
         take_turns(self, steps)
 
@@ -83,15 +83,15 @@ def make_tokenizer(seed):
     return Tokenizer.train(texts, CONFIGS["tiny-RN"].vocab_size)
 
 
-def begin(seed, objective, amount, steps):
+def begin(seed, objective, amount, steps, device="cpu"):
     """What a training starts with -> (world, tokenizer, untrained model)."""
     kind = OBJECTIVES[objective][0]
     tokenizer = make_tokenizer(seed)
     torch.manual_seed(seed)
     # with ten more words a caption can be too long for the usual 32 tokens
     config = replace(CONFIGS["tiny-RN"], vocab_size=len(tokenizer.vocab), context_length=64)
-    model = kind(config).to(memory_format=torch.channels_last)
-    return Wordy(seed, amount, steps), tokenizer, model
+    model = kind(config).to(device, memory_format=torch.channels_last)
+    return Wordy(seed, amount, steps, device), tokenizer, model
 
 
 def curve(lab, seed, objective, amount):
@@ -102,9 +102,9 @@ def curve(lab, seed, objective, amount):
     _, lr, text_lr, _, _ = OBJECTIVES[objective]
     steps = max(8, round(STEPS * lab.budget))
     size = lab.batch()
-    world, tokenizer, model = begin(seed, objective, amount, steps)
+    world, tokenizer, model = begin(seed, objective, amount, steps, lab.device)
     test = draw_test(world, max(20, round(300 * lab.budget)))
-    texts = tokenizer([article(name) for name in OBJECTS], pad=False)
+    texts = tokenizer([article(name) for name in OBJECTS], pad=False).to(lab.device)
     # later looks lie closer together, as the accuracy rises late
     looks = set(np.geomspace(steps / 30, steps, LOOKS).astype(int).clip(1))
     points = []
@@ -113,7 +113,7 @@ def curve(lab, seed, objective, amount):
         if step in looks:
             points.append([step * size, look(model, texts, *test)])
         images, captions = world.batch(step, size)
-        tokens = tokenizer(captions, 64, pad=False)
+        tokens = tokenizer(captions, 64, pad=False).to(lab.device)
         return model.loss(images, tokens)
 
     print(f"{objective}, {amount} words without a picture, seed {seed}", flush=True)
@@ -126,7 +126,7 @@ def draw_test(world, n):
     """n held-out pictures -> images, their labels, and other images of all kinds, fewer, for log p(text)."""
     scenes = world.scenes(world.rng(EVALUATION), n, "single", held_out=True)
     images = normalize(world.draw(scenes))
-    labels = torch.from_numpy(scenes["object"][:, 0])
+    labels = world.tensor(scenes["object"][:, 0])
     others = world.scenes(world.rng(EVALUATION, 1), min(n, 100))
     return images, labels, normalize(world.draw(others))
 

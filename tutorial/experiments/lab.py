@@ -35,11 +35,15 @@ from tutorial.extras.runs import has_states, restore
 
 @dataclass
 class Lab:
-    """Where models and measurements are kept, and how much of the full work is done: budget from 0 to 1."""
+    """Where models and measurements are kept, and how much of the full work is done: budget from 0 to 1.
+
+    Models are trained on the device, and measured on the CPU.
+    """
 
     cache: Path
     budget: float = 1.0
     seeds: tuple = (0, 1, 2)
+    device: str = "cpu"
 
     def size(self, name, split, each=4):
         """How many images of a task's split are looked at.
@@ -81,7 +85,7 @@ class Lab:
         steps = max(2, round(web.STEPS * self.budget))
         path = web.model_path(self.cache, steps, seed)
         if not path.exists():
-            data, _, tokenizer, model = web.begin(seed)
+            data, _, tokenizer, model = web.begin(seed, self.device)
             train_and_keep(path, data, model, tokenizer, steps)
         model, tokenizer = load(path)
         return accelerate(model), tokenizer
@@ -91,9 +95,9 @@ class Lab:
         steps = max(2, round(STEPS["tiny-RN"] * self.budget))
         path = self.cache / f"clip-world-{steps}-{seed}-{code_key(OF_MODELS)}.pt"
         if not path.exists():
-            data = World(seed, steps=steps)
+            data = World(seed, self.device, steps=steps)
             tokenizer, model = untrained(seed, CONFIGS["tiny-RN"])
-            train_and_keep(path, data, model, tokenizer, steps)
+            train_and_keep(path, data, model.to(self.device), tokenizer, steps)
         model, tokenizer = load(path)
         return accelerate(model), tokenizer
 
@@ -108,7 +112,7 @@ class Lab:
         return Counter(counts)
 
     def trained(self, key, module, train_function):
-        """A module with the weights that train_function(module) gives it, in eval mode.
+        """A module with the weights that train_function(module) gives it on the device; on the CPU, in eval mode.
 
         It is trained when this key is first asked for; from then on its weights are read, until the code changes.
         """
@@ -118,7 +122,8 @@ class Lab:
             module.load_state_dict(weights)
         else:
             self.cache.mkdir(parents=True, exist_ok=True)
-            train_function(module)
+            train_function(module.to(self.device))
+            module.cpu()
             write(path, lambda file: torch.save(module.state_dict(), file))
         return module.eval()
 
@@ -139,7 +144,7 @@ class Lab:
 
         def train_function(model):
             levels, labels = draw_pool(kind, "train", pool)
-            train_images(model, kind, levels, labels, steps)
+            train_images(model, kind, levels.to(self.device), labels.to(self.device), steps)
 
         key = f"{kind}-{pool}-{steps}-{seed}-{code_key(OF_POOLS)}"
         model = self.trained(key, model, train_function)
@@ -275,15 +280,16 @@ def train_images(model, kind, levels, labels, steps, batch_size=256):
     """
     head = nn.Identity()
     if kind == "SimCLR":
-        head = nn.Sequential(nn.ReLU(), nn.Linear(128, 128))
+        head = nn.Sequential(nn.ReLU(), nn.Linear(128, 128)).to(levels.device)
     order = shuffled_batches(len(levels), batch_size)
 
     def loss(step):
         chosen = next(order)
         images = levels[chosen] / 255  # (B, 3, R, R), from 0 to 1
         if kind == "SimCLR":
-            # two views of each picture
-            views = torch.cat([view(images), view(images)])  # (2B, 3, R, R)
+            # two views of each picture, with random numbers from the same device
+            with images.device:
+                views = torch.cat([view(images), view(images)])  # (2B, 3, R, R)
             outputs = model.encode_image(normalize(views))  # (2B, 128)
             return nt_xent(head(outputs))
         outputs = model.encode_image(normalize(crop(images)))  # (B, classes)
@@ -342,7 +348,7 @@ def squares(images, side, place, mirrored=1):
     the top to 1 at the right or the bottom. Where mirrored (n,) is -1, left and right are exchanged.
     """
     # theta[i] maps places in the square to places in image i, both from -1 to 1
-    theta = torch.zeros(len(images), 2, 3)
+    theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0] = side * mirrored
     theta[:, 1, 1] = side
     theta[:, :, 2] = place * (1 - side[:, None])  # (n, 2), where the middle of the square is
@@ -359,7 +365,7 @@ def nt_xent(outputs, temperature=0.1):
     z = F.normalize(outputs, dim=-1)
     scores = z @ z.T / temperature  # (2B, 2B)
     scores.fill_diagonal_(-math.inf)  # a view is not compared with itself
-    labels = torch.arange(len(z)).roll(len(z) // 2)  # B, ..., 2B - 1, 0, ..., B - 1
+    labels = torch.arange(len(z), device=z.device).roll(len(z) // 2)  # B, ..., 2B - 1, 0, ..., B - 1
     return F.cross_entropy(scores, labels)
 
 

@@ -96,7 +96,7 @@ class VisualNGrams(nn.Module):
         for ngram in ngrams:
             numbers.setdefault(ngram[:-1], len(numbers))
         beginning = [numbers[ngram[:-1]] for ngram in ngrams]
-        self.beginning = torch.tensor(beginning)  # (D,)
+        self.register_buffer("beginning", torch.tensor(beginning), persistent=False)  # (D,)
         self.beginnings = len(numbers)
 
     def probabilities(self, images):
@@ -107,10 +107,10 @@ class VisualNGrams(nn.Module):
         scores = self.visual(images) @ self.embedding.T  # (B, D)
         index = self.beginning.expand_as(scores)
         # subtract the largest score of each beginning, so that no exponential is too large
-        lowest = torch.full((len(scores), self.beginnings), -math.inf)
+        lowest = scores.new_full((len(scores), self.beginnings), -math.inf)
         largest = lowest.scatter_reduce(1, index, scores.detach(), "amax")  # (B, beginnings)
         weights = (scores - largest.gather(1, index)).exp()  # (B, D)
-        sums = torch.zeros(len(scores), self.beginnings).scatter_add(1, index, weights)
+        sums = torch.zeros_like(lowest).scatter_add(1, index, weights)
         return weights / sums.gather(1, index)
 
     def forward(self, images, table):
@@ -131,7 +131,7 @@ def smooth(seen, table):
     begins with so many words, those behind fewer words count alone.
     """
     seen = seen.masked_fill(table == NONE, 0)
-    p = torch.ones(table.shape[:-1])
+    p = torch.ones(table.shape[:-1], device=table.device)
     for n in range(LONGEST):
         longer = seen[..., n]
         if n > 0:
@@ -146,7 +146,7 @@ def smooth(seen, table):
 
 def ngram_model(lab, seed):
     """-> (the model, trained unless it is there already; its dictionary)."""
-    web = Web(seed)  # the stream that lab.clip(seed) learns from
+    web = Web(seed, lab.device)  # the stream that lab.clip(seed) learns from
     ngrams = dictionary(web.texts())
     steps = max(2, round(STEPS * lab.budget))
     print(f"Visual N-Grams, seed {seed}, {len(ngrams)} n-grams", flush=True)
@@ -164,7 +164,7 @@ def learn(model, web, ngrams, steps, batch_size):
     def loss(step):
         """The mean over all words of how unlikely each is."""
         images, captions = web.batch(step, batch_size)
-        table = places(captions, ngrams)  # (B, T, 5)
+        table = places(captions, ngrams).to(images.device)  # (B, T, 5)
         p = model(images.contiguous(memory_format=torch.channels_last), table)  # (B, T)
         is_known = table[..., 0] >= 0  # the words of the dictionary
         return -p[is_known].clamp(min=SMALLEST).log().mean()

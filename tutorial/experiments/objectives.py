@@ -29,7 +29,7 @@ class LanguageModel(CLIP):
         words = self.token_embedding(tokens[:, 1:-1])  # (B, T - 2, D)
         x = torch.cat([features[:, None], words], dim=1)  # (B, T - 1, D)
         x = x + self.positional_embedding[:T - 1]
-        later_tokens = torch.ones(T - 1, T - 1, dtype=torch.bool).triu(1)
+        later_tokens = torch.ones(T - 1, T - 1, dtype=torch.bool, device=x.device).triu(1)
         x = self.transformer(x, later_tokens)
         x = self.ln_final(x) @ self.text_projection  # (B, T - 1, D)
         logits = x @ self.token_embedding.weight.T  # (B, T - 1, V)
@@ -68,7 +68,7 @@ def shares(tokens, vocab_size):
 
     Padding, which is 0, and start and end, the last two, are no words.
     """
-    bag = torch.zeros(len(tokens), vocab_size)
+    bag = torch.zeros(len(tokens), vocab_size, device=tokens.device)
     bag.scatter_(1, tokens, 1.0)
     bag[:, [0, -2, -1]] = 0
     return bag / bag.sum(dim=1, keepdim=True)

@@ -85,7 +85,7 @@ def make_test_set(world, number, n, share):
 def changed(images, rng):
     """Levels (n, 3, 48, 48) -> near-duplicates: up to two pixels cut off each side, lighter or darker, and JPEG."""
     copies = []
-    for image in images:
+    for image in images.cpu():
         # cut, and stretched to the old size
         left, top, right, bottom = rng.integers(3, size=4)
         cut = image[None, :, top:48 - bottom, left:48 - right]
@@ -98,7 +98,7 @@ def changed(images, rng):
         Image.fromarray(pixels).save(file, "JPEG", quality=int(rng.integers(60, 96)))
         copy = torch.from_numpy(np.array(Image.open(file)))  # (48, 48, 3)
         copies.append(copy.permute(2, 0, 1) / 255)
-    return torch.stack(copies)
+    return torch.stack(copies).to(images.device)
 
 
 class Shown(World):
@@ -113,8 +113,8 @@ class Shown(World):
 class Repeating(Shown):
     """The world, but each batch ends with copies of test pictures and their captions, which take turns."""
 
-    def __init__(self, seed, steps, copies, captions):
-        super().__init__(seed, steps=steps)
+    def __init__(self, seed, steps, copies, captions, device="cpu"):
+        super().__init__(seed, device, steps=steps)
         self.copies = copies  # (c, 3, 48, 48), normalised
         self.copied_captions = captions  # c
 
@@ -157,7 +157,7 @@ def detector(lab):
     """
     torch.manual_seed(97)
     model = CLIP(CONFIGS["tiny-RN"])
-    world = World(seed=97)
+    world = World(97, lab.device)
     rng = np.random.default_rng(0)
     scale = torch.tensor(-math.log(TEMPERATURE))
 
@@ -293,7 +293,7 @@ def measure(lab):
         sets = [make_test_set(World(seed), i, n, share) for i, share in enumerate(shares)]
         copies = torch.cat([part.copies for part in sets])
         captions = [caption for part in sets for caption in part.captions]
-        world = Repeating(seed, steps_of_clip(lab), copies, captions)
+        world = Repeating(seed, steps_of_clip(lab), copies, captions, lab.device)
         # what the search finds
         found = lab.remember(["overlap-search", seed], lambda: search(lab, detect, world, sets))
         # what both models say

@@ -87,7 +87,7 @@ def negclip_loss(image_features, text_features, logit_scale):
     I_e = F.normalize(image_features, dim=1)  # (n, E)
     T_e = F.normalize(text_features, dim=1)  # (n + m, E)
     logits = I_e @ T_e.T * logit_scale.exp()  # (n, n + m)
-    labels = torch.arange(n)
+    labels = torch.arange(n, device=logits.device)
     loss_i = F.cross_entropy(logits, labels)  # each image chooses among all texts
     loss_t = F.cross_entropy(logits[:, :n].T, labels)  # each caption chooses among all images
     return (loss_i + loss_t) / 2
@@ -121,7 +121,7 @@ def trained_model(lab, name, seed):
     """The model of a variant -> (world, quick model, tokenizer). It is trained when it is first asked for."""
     kind, step_function, layers = VARIANTS[name]
     steps = max(2, round(STEPS["tiny-RN"] * lab.budget))
-    world = kind(seed, steps=steps)
+    world = kind(seed, lab.device, steps=steps)
     if name == DEFAULT:
         return world, *lab.world_clip(seed)
     config = dataclasses.replace(CONFIGS["tiny-RN"], transformer_layers=layers)

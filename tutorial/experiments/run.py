@@ -3,6 +3,7 @@
     python tutorial/experiments/run.py --list
     python tutorial/experiments/run.py figure4 figure8          some of them; what is done already is skipped
     python tutorial/experiments/run.py --all --budget 0.1       all, with a tenth of the training steps and images
+    python tutorial/experiments/run.py scaling --device cuda    models are trained on a GPU, if there is one
 
 Trained models and measurements are kept in runs/experiments, so that an interrupted run goes on where it was.
 """
@@ -20,6 +21,7 @@ if __name__ == "__main__":
     # figures are drawn into files: the backend that this variable names is not needed, and may not be installed
     os.environ.pop("MPLBACKEND", None)
 sys.path.append(str(Path(__file__).resolve().parents[2]))
+import zeroshot
 from clip_minimal import write
 from common import write_table
 from lab import Lab
@@ -31,10 +33,12 @@ EXPERIMENTS = ["number_to_text", "figure2", "convirt", "figure4", "figure5", "fi
                "reranking", "typographic", "table13", "relations"]
 
 
-def machine():
+def machine(device):
     """What the times were measured on, in one line."""
-    threads = torch.get_num_threads()
-    return f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, torch {torch.__version__}"
+    parts = [platform.machine(), f"{os.cpu_count()} cores", f"{torch.get_num_threads()} threads"]
+    if device != "cpu":
+        parts.append(f"models trained on {device}")
+    return ", ".join([*parts, f"torch {torch.__version__}"])
 
 
 def headline(experiment):
@@ -61,7 +65,7 @@ def run(name, lab, out):
     save_figure(figure, out / f"{name}.png", dpi=110, bbox_inches="tight")
     # only now, so that what was interrupted does not count as done
     minutes = (time.time() - start) / 60
-    line = f"{settings} {minutes:.1f} minutes on {machine()}\n"
+    line = f"{settings} {minutes:.1f} minutes on {machine(lab.device)}\n"
     write(log, lambda file: file.write(line.encode()))
     print(f"{name}: {line}", end="", flush=True)
 
@@ -76,6 +80,8 @@ def parse(argv):
     add("--list", action="store_true", help="say what there is, and stop")
     add("--budget", type=float, default=1, help="share of steps and images (default: %(default)s, all)")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="of the models (default: 0 1 2)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu",
+        help="where models are trained (default here: %(default)s)")
     add("--out", type=Path, default=ROOT / "tutorial/results", metavar="DIR", help="default: %(default)s")
     add("--cache", type=Path, default=ROOT / "runs/experiments", metavar="DIR", help="default: %(default)s")
     args = parser.parse_args(argv)
@@ -91,6 +97,10 @@ def parse(argv):
             parser.error(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     if not 0 < args.budget <= 1:
         parser.error(f"--budget {args.budget}: above 0, at most 1")
+    try:
+        zeroshot.check_device(args.device)
+    except ValueError as error:
+        parser.error(str(error))
     return args
 
 
@@ -102,7 +112,7 @@ def main(argv=None):
             experiment = importlib.import_module(name)
             print(f"{name:14} {headline(experiment)}")
         return 0
-    lab = Lab(args.cache, args.budget, tuple(args.seeds))
+    lab = Lab(args.cache, args.budget, tuple(args.seeds), args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_float32_matmul_precision("medium")  # as train_tiny.py does, for speed
     try:

@@ -7,12 +7,13 @@ probes on twelve and on 27 datasets, and finds vision transformers about three t
 
 Here the models of sizes.py are trained on the web and tried on the tasks. The tasks are grouped by how
 often the captions told the words of their classes: words that no caption has can't be learned, whatever
-the size, so an error of which a part is due to them is no power law. ResNets are also trained on a web in
+the size, so their share of the error stays. ResNets are also trained on a web in
 which all things are equally frequent, so that there are no rarer words for the larger ones to learn (three
 of them, to save time). What each model names is also shown by how common a thing is on the web.
 """
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 import zeroshot
 from common import BLUE, GREEN, GREY, ORANGE, splits, zero_shot
@@ -210,7 +211,7 @@ def draw(rows):
     draw_things(axes[2, 1], rows, "equal frequencies", "ResNets on the web of equal frequencies:\nthe same things")
     for axis in axes.flat:
         columns = 3 if axis in axes[2] else 1
-        axis.set(xscale="log", xlabel="million operations per image")
+        axis.set(xscale="log", xlim=(0.25, 65), xlabel="million operations per image")
         axis.title.set_fontsize(10)
         axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=columns)
     for axis in axes.flat[:3]:
@@ -262,7 +263,7 @@ def draw_errors(axis, rows):
     axis.axhline(guessing_error(rows), color=GREY, label="words never told guessed, no other error")
     tasks = values.shape[2]
     seeds = values.shape[1]
-    title = f"Figure 9: mean of {tasks} tasks, {seeds} seeds (dots)\nhollow: names not learned"
+    title = f"Figure 9: mean of {tasks} tasks, {seeds} seeds (dots)\nhollow: names not learned; bars: 95 %"
     axis.set(yscale="log", title=title)
     plain_numbers(axis)
 
@@ -293,7 +294,10 @@ def draw_control(axis, rows):
         axis.plot(x, errors.mean(axis=2), ".", color=colour, markersize=4)
         axis.plot(x, errors.mean(axis=(1, 2)), "o-", color=colour, linewidth=0.6)
         draw_line(axis, x, errors, web, colour)
-    axis.set(yscale="log", title="ResNets, words told:\nthe web and one of equal frequencies")
+    tasks = values.shape[2]
+    axis.set(yscale="log", title=f"ResNets on the {tasks} tasks whose words are told:\nthe web and one of equal frequencies")
+    axis.yaxis.set_major_locator(MultipleLocator(5))
+    axis.minorticks_off()
     plain_numbers(axis)
 
 

@@ -99,6 +99,7 @@ def fit(lab, data, model, tokenizer, steps, lr):
     """Train for the budget's share of the steps -> history, as train_tiny.train gives it."""
     steps = max(2, round(steps * lab.budget))
     warmup = min(50, steps // 10)
+    model.to(lab.device)
     kind = "tiny-ViT" if model.config.vision_patch_size else "tiny-RN"
     return train(data, model, tokenizer, steps, lab.batch(), lr, WEIGHT_DECAY[kind], warmup)
 
@@ -110,7 +111,7 @@ def best_rate(lab, name):
         for lr in RATES:
             print(f"{name}: trying a rate of {lr:g}", flush=True)
             model, tokenizer = fresh(SEARCH_SEED, name)
-            history = fit(lab, Unmeasured(SEARCH_SEED), model, tokenizer, SEARCH_STEPS, lr)
+            history = fit(lab, Unmeasured(SEARCH_SEED, lab.device), model, tokenizer, SEARCH_STEPS, lr)
             losses.append(history[-1]["loss"])
         best = int(np.argmin(losses))
         return RATES[best]
@@ -129,7 +130,7 @@ def clip(lab, seed, name, exponent=1.0):
 
     def train_function(model):
         print(f"{name}, exponent {exponent:g}, seed {seed}", flush=True)
-        fit(lab, Unmeasured(seed, exponent=exponent), model, tokenizer, STEPS, lr)
+        fit(lab, Unmeasured(seed, lab.device, exponent=exponent), model, tokenizer, STEPS, lr)
 
     file_name = name.replace("/", "-")
     key = f"web-{file_name}-{exponent:g}-{STEPS}-{lr:g}-{seed}"
