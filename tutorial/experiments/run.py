@@ -3,7 +3,7 @@
     python tutorial/experiments/run.py --list
     python tutorial/experiments/run.py figure4 figure8          some of them; what is done already is skipped
     python tutorial/experiments/run.py --all --budget 0.1       all, with a tenth of the training steps and images
-    python tutorial/experiments/run.py scaling --device cuda    models are trained on a GPU, if there is one
+    python tutorial/experiments/run.py scaling --device cuda    models are trained on a GPU: the default where there is one
 
 Trained models and measurements are kept in runs/experiments, so that an interrupted run goes on where it was.
 """

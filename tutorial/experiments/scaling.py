@@ -76,7 +76,7 @@ def measure_things(lab, seed, name, exponent):
 def told(lab, task):
     """How often the captions told the words of a task's classes: "often", "seldom" or "never".
 
-    What counts is the median over the classes: never is that more than half of them were not told at all.
+    What counts is the median over the classes: "never" means that more than half of them were not told at all.
     """
     median = np.median(lab.occurrences(task))
     if median >= OFTEN:

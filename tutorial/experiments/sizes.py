@@ -34,7 +34,8 @@ def tiny(layers, width, patch=None):
 
 # In the paper's two series (Tables 19 and 20) models grow in width, depth and resolution, or in the number
 # of patches. Here ResNets grow in width, the largest in depth as well, and all models see 48 x 48 pixels,
-# the size of the tasks' pictures. Names tell width and patch size.
+# the size of the tasks' pictures. Names tell width and patch size. The smallest transformer has two layers,
+# the others three.
 MODELS = {
     "RN-2": tiny((1, 1, 1, 1), 2),
     "RN-4": tiny((1, 1, 1, 1), 4),
