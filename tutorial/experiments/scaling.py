@@ -7,9 +7,9 @@ probes on twelve and on 27 datasets, and finds vision transformers about three t
 
 Here the models of sizes.py are trained on the web and tried on the tasks. The tasks are grouped by how
 often the captions told the words of their classes: words that no caption has can't be learned, whatever
-the size, so their share of the error stays. ResNets are also trained on a web in
-which all things are equally frequent, so that there are no rarer words for the larger ones to learn (three
-of them, to save time). What each model names is also shown by how common a thing is on the web.
+the size, so their share of the error stays. ResNets are also trained on a web in which all things are
+equally frequent, so that there are no rarer words for the larger ones to learn (three of them, to save
+time). Besides, the things that each model names are counted by how common they are on the web.
 """
 import numpy as np
 from matplotlib.figure import Figure
@@ -35,7 +35,8 @@ PAPER = -0.075  # the slope of a line through the five ResNets' mean error in Ta
 # the two kinds of models, by whether they are ResNets: name, colour and marker
 LOOKS = {True: ("ResNets", BLUE, "o"), False: ("vision transformers", ORANGE, "s")}
 GROUPS = {"often": GREEN, "seldom": ORANGE, "never": GREY}  # how often captions told a task's words
-THINGS = "things"  # stands there in rows that are of no task, but of the web's things with these ranks
+THINGS = "things"  # stands in the place of such a group in rows that are of things, not of a task
+# the web's things by their ranks, first and last of each group; the commonest thing has rank 1; and a colour
 RANKS = {(1, 10): "#440154", (11, 30): "#3b528b", (31, 100): "#21918c", (101, 200): "#5ec962", (201, 451): "#fde725"}
 
 # ---- Measuring -----------------------------------------------------------------------------------
@@ -129,14 +130,11 @@ def table(rows, way, kind, web="web", group=None):
     """One column of the rows, `way`, for ResNets (kind=True) or for the others, in per cent.
 
     -> million operations (models,), values (models, seeds, tasks). Tasks that have no value are left
-    out, and so are those of other groups if one is given. Without a group all tasks count, but not THINGS.
+    out, and so are those of other groups if one is given.
     """
     found = {}
     for row in rows:
-        in_group = row["told"] == group
-        if group is None:
-            in_group = row["told"] != THINGS
-        fits = resnet(row["model"]) == kind and row["web"] == web and in_group
+        fits = resnet(row["model"]) == kind and row["web"] == web and group in (None, row["told"])
         if fits and row[way] != "":
             of_model = found.setdefault(row["MFLOPs"], {})
             of_model.setdefault(row["seed"], []).append(100 * row[way])
@@ -166,7 +164,7 @@ def resampled(statistic, values, draws=2000):
     for _ in range(draws):
         some_seeds = rng.integers(seeds, size=seeds)
         drawn_tasks = rng.integers(tasks, size=tasks)
-        drawn = values[:, some_seeds][:, :, drawn_tasks]
+        drawn = values[:, some_seeds][:, :, drawn_tasks]  # (models, seeds, tasks)
         results.append(statistic(drawn))
     return np.percentile(results, [2.5, 97.5], axis=0)
 
@@ -179,8 +177,6 @@ def guessing_error(rows):
     """
     errors = {}
     for row in rows:
-        if row["told"] == THINGS:
-            continue
         errors[row["task"]] = 0.0
         if row["told"] == "never":
             errors[row["task"]] = 100 * (1 - row["chance"])
@@ -201,14 +197,16 @@ def converged(rows, megaflops):
 
 def draw(rows):
     """Above: Figure 9, and its error by groups of tasks. Then the control, and Figure 10. Below: single things."""
+    tasks = [row for row in rows if row["told"] != THINGS]
+    things = [row for row in rows if row["told"] == THINGS]
     figure = Figure(figsize=(8.5, 12), layout="constrained")
     axes = figure.subplots(3, 2)
-    draw_errors(axes[0, 0], rows)
-    draw_groups(axes[0, 1], rows)
-    draw_control(axes[1, 0], rows)
-    draw_probes(axes[1, 1], rows)
-    draw_things(axes[2, 0], rows, "web", "ResNets on the web:\nthings of these ranks, the commonest first")
-    draw_things(axes[2, 1], rows, "equal frequencies", "ResNets on the web of equal frequencies:\nthe same things")
+    draw_errors(axes[0, 0], tasks)
+    draw_groups(axes[0, 1], tasks)
+    draw_control(axes[1, 0], tasks)
+    draw_probes(axes[1, 1], tasks)
+    draw_things(axes[2, 0], things, "web", "ResNets on the web:\nthings of these ranks, the commonest first")
+    draw_things(axes[2, 1], things, "equal frequencies", "ResNets on the web of equal frequencies:\nthe same things")
     for axis in axes.flat:
         columns = 3 if axis in axes[2] else 1
         axis.set(xscale="log", xlim=(0.25, 65), xlabel="million operations per image")
@@ -319,7 +317,7 @@ def draw_things(axis, rows, web, title):
     """How many pictures of things get their names: a line for each group of RANKS, a dot for each seed."""
     for (first, last), colour in RANKS.items():
         some = [row for row in rows if row["task"] == f"things {first} to {last}"]
-        x, values = table(some, "zero-shot", True, web, THINGS)  # (models,), (models, seeds, 1)
+        x, values = table(some, "zero-shot", True, web)  # (models,), (models, seeds, 1)
         axis.plot(x, values[:, :, 0], ".", color=colour, markersize=4)
         axis.plot(x, values.mean(axis=(1, 2)), "o-", color=colour, label=f"{first} to {last}")
     axis.set(ylabel="things named (%)", ylim=(0, 100), title=title)
