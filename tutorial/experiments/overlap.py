@@ -157,7 +157,7 @@ def detector(lab):
     """
     torch.manual_seed(97)
     model = CLIP(CONFIGS["tiny-RN"])
-    world = World(97, lab.device)
+    world = World(seed=97, device=lab.device)
     rng = np.random.default_rng(0)
     scale = torch.tensor(-math.log(TEMPERATURE))
 
